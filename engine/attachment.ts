@@ -1,0 +1,280 @@
+import { CACHE_LINE, PAGE } from '../layout/bits.ts';
+import { VERSION_LATCHED, VERSION_OWNER_BITS, VERSION_OWNER_SHIFT } from '../layout/node.ts';
+import { STATUS_BUSY, STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_TRUE, STATUS_UNSUPPORTED } from '../layout/operation.ts';
+import {
+  BATCH,
+  BLOCK_COUNT,
+  BLOCK_KEY,
+  BLOCK_KEY2,
+  BLOCK_MORE,
+  BLOCK_VALUE,
+  HEADER_BRANCH_CAPACITY,
+  HEADER_BRANCH_CHILDREN,
+  HEADER_BRANCH_MINIMUM,
+  HEADER_KEY_TYPE,
+  HEADER_LATCH_TIMEOUT,
+  HEADER_LAYOUT_VERSION,
+  HEADER_LEAF_CAPACITY,
+  HEADER_LEAF_MINIMUM,
+  HEADER_LEAF_VALUES,
+  HEADER_MAGIC,
+  HEADER_MAX_PAGES,
+  HEADER_NODE_SIZE,
+  HEADER_SCHEMA_HASH,
+  HEADER_VALUE_SIZE,
+  HEADER_VALUE_TYPE,
+  LAYOUT_VERSION,
+  MAX_THREADS,
+  NODES,
+  THREAD_ALIVE,
+  THREAD_BLOCKED_NODE,
+  THREAD_DEAD,
+  THREAD_FREE,
+  THREAD_LEAVES,
+  THREAD_SIZE,
+  THREAD_STATE,
+  THREADS,
+  TREE_MAGIC,
+} from '../layout/tree-memory.ts';
+import { pauseBefore } from './backoff.ts';
+import { type Core, instantiateCore, needsFences } from './core.ts';
+import { SabtreeError } from './errors.ts';
+import { type KeyArray, keySize, keyView } from './keys.ts';
+import { type Shape, schemaHash } from './shape.ts';
+import type { ValueCodec, ValueView } from './values.ts';
+
+/** Milliseconds a latch may stay with one owner before its owner is taken for dead. */
+export const DEFAULT_LATCH_TIMEOUT = 2000;
+
+/** Address of a thread's slot. */
+export function threadSlot(thread: number): number {
+  return THREADS + thread * THREAD_SIZE;
+}
+
+/** Makes the memory of an empty tree. ERR_MEMORY_EXHAUSTED if the system has no room for it. */
+export function createTreeMemory(
+  code: number,
+  values: ValueCodec,
+  shape: Shape,
+  maximum: number,
+  latchTimeout: number,
+): WebAssembly.Memory {
+  let memory: WebAssembly.Memory;
+  try {
+    memory = new WebAssembly.Memory({ initial: NODES / PAGE + 1, maximum, shared: true });
+  } catch (cause) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `cannot reserve ${maximum} pages of memory`, maximum, { cause });
+  }
+  const words = new Uint32Array(memory.buffer, 0, NODES / 4);
+  words[HEADER_SCHEMA_HASH >> 2] = schemaHash(code, values, shape);
+  words[HEADER_KEY_TYPE >> 2] = code;
+  words[HEADER_VALUE_TYPE >> 2] = values.code;
+  words[HEADER_VALUE_SIZE >> 2] = values.stride;
+  words[HEADER_NODE_SIZE >> 2] = shape.nodeSize;
+  words[HEADER_LEAF_CAPACITY >> 2] = shape.leafCapacity;
+  words[HEADER_BRANCH_CAPACITY >> 2] = shape.branchCapacity;
+  words[HEADER_LEAF_MINIMUM >> 2] = shape.leafMinimum;
+  words[HEADER_BRANCH_MINIMUM >> 2] = shape.branchMinimum;
+  words[HEADER_LEAF_VALUES >> 2] = shape.leafValues;
+  words[HEADER_BRANCH_CHILDREN >> 2] = shape.branchChildren;
+  words[HEADER_MAX_PAGES >> 2] = maximum;
+  words[HEADER_LATCH_TIMEOUT >> 2] = latchTimeout;
+  words[HEADER_LAYOUT_VERSION >> 2] = LAYOUT_VERSION;
+  if (instantiateCore(memory).createTree() !== STATUS_TRUE) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `the tree's root does not fit into ${maximum} pages`, maximum);
+  }
+  // The root is a leaf from the start; slot 0, which no thread ever has, counts it.
+  words[(threadSlot(0) + THREAD_LEAVES) >> 2] = 1;
+  // Last, and atomically: whoever sees the magic sees the header.
+  Atomics.store(words, HEADER_MAGIC >> 2, TREE_MAGIC);
+  return memory;
+}
+
+/** One thread's hold on a tree: its slot, its instance of the core, and views of its registers. */
+export class Attachment {
+  readonly memory: WebAssembly.Memory;
+  readonly core: Core;
+  readonly keyCode: number;
+  readonly values: ValueCodec;
+  /** This thread's id in version words, 1 to 255. */
+  readonly thread: number;
+  /** Header and thread slots, as words. */
+  readonly header: Uint32Array;
+  readonly key: KeyArray;
+  readonly upperKey: KeyArray;
+  readonly value: ValueView;
+  readonly expected: ValueView;
+  /** Registers `count` and `more`. */
+  private readonly results: Uint32Array;
+  readonly scanKeys: KeyArray;
+  readonly scanValues: ValueView;
+  readonly batchKeys: KeyArray;
+  readonly batchValues: ValueView;
+  readonly batchFound: Uint8Array;
+  /** Entries one atomic scan can give. */
+  readonly scanCapacity: number;
+
+  constructor(memory: WebAssembly.Memory, keyCodeWanted: number | undefined, values: ValueCodec) {
+    if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
+      throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no shared memory', memory);
+    }
+    const header = new Uint32Array(memory.buffer, 0, NODES / 4);
+    this.header = header;
+    const magic = Atomics.load(header, HEADER_MAGIC >> 2);
+    if (magic !== TREE_MAGIC) {
+      throw new SabtreeError('ERR_NOT_A_TREE', `the memory does not hold a tree (magic ${magic.toString(16)})`, magic);
+    }
+    const version = header[HEADER_LAYOUT_VERSION >> 2];
+    if (version !== LAYOUT_VERSION) {
+      throw new SabtreeError(
+        'ERR_LAYOUT_VERSION',
+        `the tree was made with memory layout ${version}, this version of sabtree reads layout ${LAYOUT_VERSION}`,
+        version,
+      );
+    }
+    this.keyCode = header[HEADER_KEY_TYPE >> 2];
+    const hash = schemaHash(keyCodeWanted ?? this.keyCode, values, this.shape());
+    if (hash !== header[HEADER_SCHEMA_HASH >> 2]) {
+      throw new SabtreeError(
+        'ERR_SCHEMA_MISMATCH',
+        'the tree was made with other key or value types than it is attached with',
+        hash,
+      );
+    }
+    this.memory = memory;
+    this.values = values;
+    this.thread = claimSlot(header);
+    this.core = instantiateCore(memory);
+    if (this.core.attach(this.thread, needsFences(this.core) ? 1 : 0) !== STATUS_TRUE) {
+      Atomics.store(header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
+      throw new SabtreeError('ERR_MEMORY_EXHAUSTED', "no room left in the tree's memory for this thread's work block");
+    }
+    const { core, keyCode } = this;
+    const { buffer } = memory;
+    const block = core.blockAddress();
+    this.key = keyView(keyCode, buffer, block + BLOCK_KEY, 1);
+    this.upperKey = keyView(keyCode, buffer, block + BLOCK_KEY2, 1);
+    this.value = values.view(buffer, block + BLOCK_VALUE, 1);
+    this.expected = values.view(buffer, core.expectedAddress(), 1);
+    this.results = new Uint32Array(buffer, block + BLOCK_COUNT, 2);
+    this.scanCapacity = core.scanCapacity();
+    this.scanKeys = keyView(keyCode, buffer, core.areaAddress(), this.scanCapacity);
+    this.scanValues = values.view(buffer, core.scanValuesAddress(), this.scanCapacity);
+    this.batchKeys = keyView(keyCode, buffer, core.areaAddress(), BATCH);
+    this.batchValues = values.view(buffer, core.batchValuesAddress(), BATCH);
+    this.batchFound = new Uint8Array(buffer, core.batchFoundAddress(), BATCH);
+  }
+
+  /** The count beside a call's status. */
+  get count(): number {
+    return this.results[0];
+  }
+
+  /** Whether the last scan's range goes on. */
+  get more(): boolean {
+    return this.results[(BLOCK_MORE - BLOCK_COUNT) >> 2] === 1;
+  }
+
+  /** The node shape in the header. */
+  shape(): Shape {
+    const { header } = this;
+    return {
+      nodeSize: header[HEADER_NODE_SIZE >> 2],
+      leafCapacity: header[HEADER_LEAF_CAPACITY >> 2],
+      branchCapacity: header[HEADER_BRANCH_CAPACITY >> 2],
+      leafMinimum: header[HEADER_LEAF_MINIMUM >> 2],
+      branchMinimum: header[HEADER_BRANCH_MINIMUM >> 2],
+      leafValues: header[HEADER_LEAF_VALUES >> 2],
+      branchChildren: header[HEADER_BRANCH_CHILDREN >> 2],
+    };
+  }
+
+  /** Bytes of a stored key. */
+  get keySize(): number {
+    return keySize(this.keyCode);
+  }
+
+  /**
+   * Carries a call that did not end with TRUE or FALSE to its end: backs off and repeats it while it is BUSY, and throws
+   * the typed error for everything else. The arguments must still stand in the registers.
+   * @returns the first status of `call` that is an answer.
+   * @throws ERR_LATCH_LOST if one latch stays with one owner beyond the limit, or its owner is known to be dead.
+   */
+  settle(status: number, call: () => number): number {
+    const { header, thread } = this;
+    const blockedNode = (threadSlot(thread) + THREAD_BLOCKED_NODE) >> 2;
+    let watched = 0;
+    let seen = 0n;
+    let since = 0;
+    let answer = status;
+    for (let tries = 0; answer === STATUS_BUSY; tries++) {
+      const node = header[blockedNode];
+      if (node !== 0) {
+        const version = this.versionOf(node);
+        if (node === watched && version === seen) this.refuseDeadLatch(node, version, since);
+        else {
+          watched = node;
+          seen = version;
+          since = performance.now();
+        }
+      }
+      header[blockedNode] = 0;
+      pauseBefore(tries);
+      answer = call();
+    }
+    if (answer <= STATUS_TRUE) return answer;
+    return fail(answer);
+  }
+
+  /** A node's version word. */
+  versionOf(node: number): bigint {
+    return Atomics.load(new BigUint64Array(this.memory.buffer, node & ~(CACHE_LINE - 1), 1), 0);
+  }
+
+  private refuseDeadLatch(node: number, version: bigint, since: number): void {
+    if ((version & BigInt(VERSION_LATCHED)) === 0n) return;
+    const owner = Number((version >> BigInt(VERSION_OWNER_SHIFT)) & ((1n << BigInt(VERSION_OWNER_BITS)) - 1n));
+    const dead = Atomics.load(this.header, (threadSlot(owner) + THREAD_STATE) >> 2) === THREAD_DEAD;
+    const limit = this.header[HEADER_LATCH_TIMEOUT >> 2];
+    const waited = performance.now() - since;
+    if (!dead && waited < limit) return;
+    throw new SabtreeError(
+      'ERR_LATCH_LOST',
+      `node ${node} has been latched by thread ${owner} ${dead ? 'which is dead' : `for ${Math.round(waited)} ms`}: the tree is damaged there`,
+      owner,
+    );
+  }
+
+  /** Gives the slot back. The registers must not be used any more. */
+  detach(): void {
+    Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
+  }
+}
+
+/** Throws the error that a status of the core stands for. */
+export function fail(status: number): never {
+  if (status === STATUS_NO_MEMORY) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', "the tree's memory is at its maximum; nothing was written");
+  }
+  if (status === STATUS_UNSUPPORTED) {
+    throw new SabtreeError('ERR_UNSUPPORTED', 'add works on numeric values only');
+  }
+  if (status === STATUS_CORRUPT) throw new SabtreeError('ERR_CORRUPT', 'a node that cannot be was met; run check()');
+  throw new SabtreeError('ERR_CORRUPT', `unexpected status ${status}`, status);
+}
+
+/** Claims a free thread slot, or, if there is none, that of a dead thread. */
+function claimSlot(header: Uint32Array): number {
+  for (const from of [THREAD_FREE, THREAD_DEAD]) {
+    for (let thread = 1; thread < MAX_THREADS; thread++) {
+      const state = (threadSlot(thread) + THREAD_STATE) >> 2;
+      if (Atomics.compareExchange(header, state, from, THREAD_ALIVE) === from) return thread;
+    }
+  }
+  throw new SabtreeError('ERR_TOO_MANY_THREADS', `${MAX_THREADS - 1} threads are attached to this tree already`);
+}
+
+/** Marks a thread as dead, so that nobody waits for a latch it held. */
+export function markThreadDead(header: Uint32Array, thread: number): void {
+  Atomics.compareExchange(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_ALIVE, THREAD_DEAD);
+}

@@ -1,0 +1,124 @@
+import { LEVEL_FREE, MAX_LEVELS, NODE_COUNT, NODE_KEYS, NODE_LEVEL, VERSION_LATCHED } from '../layout/node.ts';
+import { HEADER_BUMP, HEADER_ROOT, NODES } from '../layout/tree-memory.ts';
+import type { Attachment } from './attachment.ts';
+import { pauseBefore } from './backoff.ts';
+import { SabtreeError } from './errors.ts';
+import { treeDigest, treeSize, treeStats } from './stats.ts';
+
+/** What `check` found: a tree without faults. */
+export interface CheckReport {
+  readonly entries: number;
+  readonly height: number;
+  readonly leaves: number;
+  readonly branches: number;
+  /** Whether count and digest could be compared, that is, whether nothing changed during the walk. */
+  readonly quiet: boolean;
+}
+
+/** A node as read at one instant. Keys are in stored order: unsigned for 4 bytes, signed for 8. */
+interface NodeCopy {
+  readonly level: number;
+  readonly keys: ArrayLike<number> | ArrayLike<bigint>;
+  readonly children: Uint32Array;
+  readonly digest: bigint;
+}
+
+/** Tries to read one node before it is taken for stuck. */
+const READ_TRIES = 10_000;
+
+/**
+ * Walks the whole tree. It is written against the layout alone and shares no code with the core, so a mistake there is
+ * not repeated here. Every word is read atomically: that is slow, but right on every processor without fences.
+ */
+export function checkTree(attachment: Attachment): CheckReport {
+  const { header, core } = attachment;
+  const shape = attachment.shape();
+  const wide = attachment.keySize === 8;
+  const root = header[HEADER_ROOT >> 2];
+  const words = new Uint32Array(attachment.memory.buffer);
+  const sizeBefore = treeSize(attachment);
+  const digestBefore = treeDigest(attachment);
+  let leaves = 0;
+  let branches = 0;
+  let entries = 0;
+  let digest = 0n;
+  const seen = new Set<number>();
+
+  function fault(path: readonly number[], what: string, value?: unknown): never {
+    const where = path.length === 0 ? 'the root' : `depth ${path.length}, slot ${path[path.length - 1]} (path ${path.join('/')})`;
+    throw new SabtreeError('ERR_CORRUPT', `${where}: ${what}`, value ?? path);
+  }
+
+  function read(node: number, path: readonly number[]): NodeCopy {
+    const at = node >> 2;
+    for (let tries = 0; tries < READ_TRIES; tries++) {
+      const low = Atomics.load(words, at);
+      const high = Atomics.load(words, at + 1);
+      const head = Atomics.load(words, (node + NODE_COUNT) >> 2);
+      const count = head & 0xffff;
+      const level = head >>> ((NODE_LEVEL - NODE_COUNT) * 8);
+      const capacity = level > 0 ? shape.branchCapacity : shape.leafCapacity;
+      const length = Math.min(count, capacity);
+      const keyWords = new Uint32Array(length * (wide ? 2 : 1));
+      for (let i = 0; i < keyWords.length; i++) keyWords[i] = Atomics.load(words, ((node + NODE_KEYS) >> 2) + i);
+      const children = new Uint32Array(level > 0 ? length + 1 : 0);
+      for (let i = 0; i < children.length; i++) {
+        children[i] = Atomics.load(words, ((node + shape.branchChildren) >> 2) + i);
+      }
+      const sum = level > 0 ? 0n : BigInt.asUintN(64, core.leafDigest(node));
+      if ((low & VERSION_LATCHED) === 0 && Atomics.load(words, at) === low && Atomics.load(words, at + 1) === high) {
+        if (level === LEVEL_FREE) fault(path, 'a node on the free list is in the tree', node);
+        if (count > capacity) fault(path, `${count} keys where ${capacity} fit`, count);
+        const keys = wide ? new BigInt64Array(keyWords.buffer) : keyWords;
+        return { level, keys, children, digest: sum };
+      }
+      pauseBefore(tries);
+    }
+    return fault(path, 'its latch is never given back', node);
+  }
+
+  /** Checks the subtree and returns its number of levels. Bounds: lower <= key < upper. */
+  function walk(node: number, path: number[], lower: number | bigint | undefined, upper: number | bigint | undefined): number {
+    if (node < NODES || node % 64 !== 0 || node + shape.nodeSize > Atomics.load(header, HEADER_BUMP >> 2)) {
+      fault(path, `${node} is not the address of a node`, node);
+    }
+    if (seen.has(node)) fault(path, `node ${node} hangs in two places`, node);
+    seen.add(node);
+    if (path.length > MAX_LEVELS) fault(path, 'the tree is deeper than any tree can be');
+    const { level, keys, children, digest: sum } = read(node, path);
+    const least = path.length === 0 ? (level > 0 ? 1 : 0) : level > 0 ? shape.branchMinimum : shape.leafMinimum;
+    if (keys.length < least) fault(path, `${keys.length} keys where at least ${least} must be`, keys.length);
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      if (i > 0 && !(key > keys[i - 1])) fault([...path, i], `key ${key} is not greater than the one before`, key);
+      if (lower !== undefined && key < lower) fault([...path, i], `key ${key} is below its separator ${lower}`, key);
+      if (upper !== undefined && key >= upper) fault([...path, i], `key ${key} is not below its separator ${upper}`, key);
+    }
+    if (level === 0) {
+      leaves++;
+      entries += keys.length;
+      digest += sum;
+      return 1;
+    }
+    branches++;
+    for (let i = 0; i <= keys.length; i++) {
+      const low = i === 0 ? lower : keys[i - 1];
+      const high = i === keys.length ? upper : keys[i];
+      const below = walk(children[i], [...path, i], low, high);
+      if (below !== level) fault([...path, i], `has ${below} levels under a node of level ${level}`, below);
+    }
+    return level + 1;
+  }
+
+  const height = walk(root, [], undefined, undefined);
+  const quiet = treeSize(attachment) === sizeBefore && treeDigest(attachment) === digestBefore;
+  if (quiet) {
+    const stats = treeStats(attachment);
+    if (entries !== sizeBefore) fault([], `counts ${sizeBefore} entries but holds ${entries}`, entries);
+    if (BigInt.asUintN(64, digest) !== digestBefore) fault([], 'the kept digest is not that of the content', digest);
+    if (leaves !== stats.leaves || branches !== stats.branches) {
+      fault([], `counts ${stats.leaves} leaves and ${stats.branches} branches but has ${leaves} and ${branches}`);
+    }
+  }
+  return { entries, height, leaves, branches, quiet };
+}

@@ -1,0 +1,66 @@
+/** The WebAssembly core as TypeScript sees it. What the calls do stands in engine/core/index.ts. */
+import { CORE_BASE64 } from './core-bytes.ts';
+
+/** The core's exports. All integers; results and arguments beyond them go through the thread's work block. */
+export interface Core {
+  quietNanSign(zero: number): number;
+  createTree(): number;
+  attach(thread: number, fences: number): number;
+  allocateBlock(bytes: number): number;
+  blockAddress(): number;
+  expectedAddress(): number;
+  areaAddress(): number;
+  scanValuesAddress(): number;
+  batchValuesAddress(): number;
+  batchFoundAddress(): number;
+  scanCapacity(): number;
+  get(): number;
+  has(): number;
+  put(): number;
+  modify(op: number): number;
+  neighbour(op: number): number;
+  scan(flags: number, limit: number): number;
+  getMany(n: number): number;
+  modifyMany(op: number, n: number): number;
+  batchStatus(): number;
+  bulkBegin(leafFill: number, branchFill: number): number;
+  bulkAppend(n: number): number;
+  bulkEnd(): number;
+  bulkAbort(): void;
+  leafDigest(leaf: number): bigint;
+  setReplyArea(start: number, bytes: number, table: number, tableEntries: number): void;
+  clearReplies(): void;
+  apply(records: number, slots: number, flags: number, list: number): number;
+  runDeferred(list: number, flags: number): void;
+  stopReason(): number;
+  replyRuns(): number;
+  deferralSize(slots: number): number;
+  deferralInit(list: number, slots: number): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** The compiled module: decoded and compiled once per thread, from a string that travels with the code. */
+function coreModule(): WebAssembly.Module {
+  if (compiled === undefined) {
+    const text = atob(CORE_BASE64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    compiled = new WebAssembly.Module(bytes);
+  }
+  return compiled;
+}
+
+/** An instance of the core over a memory. */
+export function instantiateCore(memory: WebAssembly.Memory): Core {
+  return new WebAssembly.Instance(coreModule(), { env: { memory } }).exports as unknown as Core;
+}
+
+/**
+ * Whether readers on this processor need a fence between reading a node and validating it. x86-64 does not reorder
+ * loads, so it does not; it is told from others by the sign of the NaN that 0/0 makes, which only x86 sets. Anything
+ * else gets the fence. (ARCHITECTURE.md, decision 3.)
+ */
+export function needsFences(core: Core): boolean {
+  return core.quietNanSign(0) !== 1;
+}

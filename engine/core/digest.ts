@@ -1,0 +1,37 @@
+/**
+ * The content digest: the sum, modulo 2^64, of one hash per entry. A sum does not depend on the order of its terms, so
+ * two trees of equal content have equal digests whatever their shape, and each change costs one or two hashes.
+ */
+import { THREAD_DIGEST, THREAD_ENTRIES } from "../../layout/tree-memory.ts";
+import { slot, valueSize } from "./state.ts";
+
+const PRIME_1: u64 = 0x9e3779b97f4a7c15;
+const PRIME_2: u64 = 0xbf58476d1ce4e5b9;
+const PRIME_3: u64 = 0x94d049bb133111eb;
+
+/** Hash of one entry; the finish is that of splitmix64, which changes every bit with probability near one half. */
+export function entryHash<K>(key: K, value: usize): u64 {
+  let h = <u64>key * PRIME_1 + PRIME_2;
+  let i: usize = 0;
+  for (; i + 8 <= valueSize; i += 8) {
+    h = (h ^ load<u64>(value + i)) * PRIME_2;
+    h ^= h >> 29;
+  }
+  if (i < valueSize) {
+    h = (h ^ <u64>load<u32>(value + i)) * PRIME_2;
+    h ^= h >> 29;
+  }
+  h = (h ^ (h >> 27)) * PRIME_3;
+  return h ^ (h >> 31);
+}
+
+/**
+ * Counts a change in this thread's slot. Called under the leaf's latch. Only this thread writes the words, so plain
+ * accesses do; a sum over all slots is exact whenever the writers have been synchronised with, and near it otherwise.
+ */
+// @ts-ignore: decorator
+@inline
+export function noteChange(entries: i64, digest: u64): void {
+  if (entries != 0) store<i64>(slot, load<i64>(slot, THREAD_ENTRIES) + entries, THREAD_ENTRIES);
+  store<u64>(slot, load<u64>(slot, THREAD_DIGEST) + digest, THREAD_DIGEST);
+}

@@ -1,0 +1,250 @@
+/**
+ * The core's exports. Arguments and results go through the thread's work block (layout/tree-memory.ts), so every call
+ * takes and gives plain integers; the key's width is decided here, once per call.
+ */
+import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_LAST, OP_LOWER, OP_PUT, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
+import {
+  BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE, HEADER_BUMP, HEADER_ROOT, NODES, SCAN_LOWER_EXCLUSIVE, SCAN_HAS_LOWER,
+  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, THREAD_BLOCK,
+} from "../../layout/tree-memory.ts";
+import { bump } from "./allocator.ts";
+import * as applying from "./apply.ts";
+import * as batching from "./batch.ts";
+import * as loading from "./bulk.ts";
+import * as deferring from "./deferral.ts";
+import { entryHash } from "./digest.ts";
+import { keyAt, leafCount, padKeys, padding, setHead, valueAt } from "./node.ts";
+import { read, write } from "./point.ts";
+import * as scanning from "./scan.ts";
+import {
+  area, areaFound, areaValues, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot,
+  takeSlot, wideOrder,
+} from "./state.ts";
+
+
+// @ts-ignore: decorator
+@inline
+function narrowKey(at: usize): u32 {
+  return narrowOrder(load<u32>(block + at));
+}
+
+// @ts-ignore: decorator
+@inline
+function wideKey(at: usize): i64 {
+  return wideOrder(load<i64>(block + at));
+}
+
+/** The sign of 0/0, which is set on x86-64 and clear everywhere else: an x86-64 processor keeps loads in order. */
+export function quietNanSign(zero: f64): i32 {
+  return <i32>(reinterpret<u64>(zero / zero) >> 63);
+}
+
+/** Writes the empty tree: the root, a leaf. The header's shape must be there. */
+export function createTree(): i32 {
+  loadShape(true);
+  store<u32>(HEADER_BUMP, NODES);
+  const node = bump(nodeSize);
+  if (node == 0) return STATUS_FALSE;
+  store<u32>(HEADER_ROOT, <u32>node);
+  loadShape(true);
+  setHead(root, 0, 0);
+  if (narrow) padKeys<u32>(root, 0, 0);
+  else padKeys<i64>(root, 0, 0);
+  return STATUS_TRUE;
+}
+
+/** Makes this instance work on the tree as thread `thread`, whose slot the caller has claimed. FALSE: no memory. */
+export function attach(thread: u32, fences: bool): i32 {
+  loadShape(fences);
+  takeSlot(thread);
+  if (load<u32>(slot, THREAD_BLOCK) == 0) {
+    const bytes = bump(blockSize());
+    if (bytes == 0) return STATUS_FALSE;
+    store<u32>(slot, <u32>bytes, THREAD_BLOCK);
+    takeSlot(thread);
+    learnMemorySize();
+  }
+  return STATUS_TRUE;
+}
+
+/** Takes bytes for ever, for an executor's areas; 0: no memory. */
+export function allocateBlock(bytes: u32): usize {
+  const address = bump(<usize>bytes);
+  learnMemorySize();
+  return address;
+}
+
+export function blockAddress(): usize {
+  return block;
+}
+
+export function expectedAddress(): usize {
+  return expectedRegister;
+}
+
+export function areaAddress(): usize {
+  return area;
+}
+
+/** Where the values of a scan stand; its keys stand at the area's start. */
+export function scanValuesAddress(): usize {
+  return scanValues();
+}
+
+/** Where the values and the found flags of a batch stand; its keys stand at the area's start. */
+export function batchValuesAddress(): usize {
+  return areaValues;
+}
+
+export function batchFoundAddress(): usize {
+  return areaFound;
+}
+
+export function scanCapacity(): i32 {
+  return scanEntries;
+}
+
+/** TRUE and the value register, or FALSE; BUSY. */
+export function get(): i32 {
+  return narrow
+    ? read<u32>(narrowKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0)
+    : read<i64>(wideKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0);
+}
+
+export function has(): i32 {
+  return narrow ? read<u32>(narrowKey(BLOCK_KEY), 0, 0, 0) : read<i64>(wideKey(BLOCK_KEY), 0, 0, 0);
+}
+
+/** The writing operations (see point.ts); value and expected value in their registers, an old value in the value register. */
+export function modify(op: i32): i32 {
+  const value = block + BLOCK_VALUE;
+  return narrow
+    ? write<u32>(op, narrowKey(BLOCK_KEY), value, expectedRegister, expectedRegister, false, 0, 0)
+    : write<i64>(op, wideKey(BLOCK_KEY), value, expectedRegister, expectedRegister, false, 0, 0);
+}
+
+export function put(): i32 {
+  return modify(OP_PUT);
+}
+
+/** The nearest entry to the key register, into the key and value registers: TRUE, FALSE, BUSY. */
+export function neighbour(op: i32): i32 {
+  return narrow ? neighbourOf<u32>(op, narrowKey(BLOCK_KEY)) : neighbourOf<i64>(op, wideKey(BLOCK_KEY));
+}
+
+function neighbourOf<K>(op: i32, key: K): i32 {
+  const keyOut = block + BLOCK_KEY;
+  const valueOut = block + BLOCK_VALUE;
+  const lowest: K = sizeof<K>() == 4 ? <K>0 : <K>i64.MIN_VALUE;
+  const highest = padding<K>();
+  if (op == OP_FLOOR) return scanning.floor<K>(key, keyOut, valueOut);
+  if (op == OP_CEILING) return scanning.ceiling<K>(key, keyOut, valueOut);
+  if (op == OP_FIRST) return scanning.nearest<K>(lowest, highest, false, keyOut, valueOut);
+  if (op == OP_LAST) return scanning.nearest<K>(lowest, highest, true, keyOut, valueOut);
+  if (op == OP_LOWER) return key == lowest ? STATUS_FALSE : scanning.floor<K>(<K>(key - 1), keyOut, valueOut);
+  return key == highest ? STATUS_FALSE : scanning.ceiling<K>(<K>(key + 1), keyOut, valueOut);
+}
+
+/** An atomic scan between the two key registers into the area (see scan.ts). */
+export function scan(flags: i32, limit: i32): i32 {
+  const most = min<i32>(limit, scanEntries);
+  return narrow
+    ? scanBetween<u32>(flags, most, narrowKey(BLOCK_KEY), narrowKey(BLOCK_KEY2))
+    : scanBetween<i64>(flags, most, wideKey(BLOCK_KEY), wideKey(BLOCK_KEY2));
+}
+
+function scanBetween<K>(flags: i32, limit: i32, lower: K, upper: K): i32 {
+  const lowest: K = sizeof<K>() == 4 ? <K>0 : <K>i64.MIN_VALUE;
+  const highest = padding<K>();
+  let lo = (flags & SCAN_HAS_LOWER) != 0 ? lower : lowest;
+  let hi = (flags & SCAN_HAS_UPPER) != 0 ? upper : highest;
+  let empty = false;
+  if ((flags & SCAN_LOWER_EXCLUSIVE) != 0) {
+    if (lo == highest) empty = true;
+    else lo = <K>(lo + 1);
+  }
+  if ((flags & SCAN_UPPER_EXCLUSIVE) != 0) {
+    if (hi == lowest) empty = true;
+    else hi = <K>(hi - 1);
+  }
+  return scanning.scan<K>(lo, hi, empty ? 0 : limit, (flags & SCAN_REVERSE) != 0, area, scanValues());
+}
+
+/** Batches over the keys in the area (see batch.ts). */
+export function getMany(n: i32): i32 {
+  return narrow ? batching.readMany<u32>(n) : batching.readMany<i64>(n);
+}
+
+export function modifyMany(op: i32, n: i32): i32 {
+  return narrow ? batching.writeMany<u32>(op, n) : batching.writeMany<i64>(op, n);
+}
+
+/** Why `modifyMany` stopped early. */
+export function batchStatus(): i32 {
+  return batching.lastStatus;
+}
+
+/** Bulk load (see bulk.ts). */
+export function bulkBegin(leafFill: i32, branchFill: i32): i32 {
+  return narrow ? loading.bulkBegin<u32>(leafFill, branchFill) : loading.bulkBegin<i64>(leafFill, branchFill);
+}
+
+export function bulkAppend(n: i32): i32 {
+  return narrow ? loading.bulkAppend<u32>(n) : loading.bulkAppend<i64>(n);
+}
+
+export function bulkEnd(): i32 {
+  return narrow ? loading.bulkEnd<u32>() : loading.bulkEnd<i64>();
+}
+
+export function bulkAbort(): void {
+  loading.bulkAbort();
+}
+
+/** Sum of the hashes of a leaf's entries: what the checker compares the kept digest with. */
+export function leafDigest(leaf: usize): u64 {
+  let sum: u64 = 0;
+  const n = leafCount(leaf);
+  for (let i = 0; i < n; i++) {
+    sum += narrow
+      ? entryHash<u32>(keyAt<u32>(leaf, i), valueAt(leaf, i))
+      : entryHash<i64>(keyAt<i64>(leaf, i), valueAt(leaf, i));
+  }
+  return sum;
+}
+
+/** Operations as records (see apply.ts and deferral.ts). */
+export function setReplyArea(start: usize, bytes: usize, table: usize, tableEntries: i32): void {
+  applying.setReplyArea(start, bytes, table, tableEntries);
+}
+
+export function clearReplies(): void {
+  applying.clearReplies();
+}
+
+export function apply(records: usize, slots: i32, flags: i32, list: usize): i32 {
+  return narrow
+    ? applying.apply<u32>(records, slots, flags, list)
+    : applying.apply<i64>(records, slots, flags, list);
+}
+
+export function runDeferred(list: usize, flags: i32): void {
+  if (narrow) applying.runDeferred<u32>(list, flags);
+  else applying.runDeferred<i64>(list, flags);
+}
+
+export function stopReason(): i32 {
+  return applying.stopReason;
+}
+
+export function replyRuns(): i32 {
+  return applying.replyRuns;
+}
+
+export function deferralSize(slots: u32): usize {
+  return deferring.deferralSize(slots);
+}
+
+export function deferralInit(list: usize, slots: u32): void {
+  deferring.deferralInit(list, slots);
+}

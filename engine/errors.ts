@@ -1,0 +1,74 @@
+/**
+ * Every error sabtree throws on purpose. Programs branch on `code`, which is stable; the message is for people. `value` is
+ * the offending value, if there is one.
+ */
+
+/** Codes of `SabtreeError`. */
+export type ErrorCode =
+  /** A key of the wrong type, NaN, or outside the range of the key type. */
+  | 'ERR_KEY'
+  /** A value of the wrong type or range, or a record that does not fit its schema. */
+  | 'ERR_VALUE'
+  /** An option that is missing, unknown or out of range. */
+  | 'ERR_OPTION'
+  /** An argument of another kind is wrong (a command's name, a range's bounds, lengths that differ). */
+  | 'ERR_ARGUMENT'
+  /** The tree's memory is at its maximum. Nothing was written. */
+  | 'ERR_MEMORY_EXHAUSTED'
+  /** The memory attached to does not hold a sabtree tree or store. */
+  | 'ERR_NOT_A_TREE'
+  /** The memory was made by a version of sabtree with another layout. */
+  | 'ERR_LAYOUT_VERSION'
+  /** Key type, value type or node shape differ from the ones the memory was made with. */
+  | 'ERR_SCHEMA_MISMATCH'
+  /** More threads want to attach than there are slots. */
+  | 'ERR_TOO_MANY_THREADS'
+  /** The tree, store or client was closed. */
+  | 'ERR_CLOSED'
+  /** A node's latch was never given back: its owner died or was stopped in the middle of a change. */
+  | 'ERR_LATCH_LOST'
+  /** A structure was met that no correct run can make. */
+  | 'ERR_CORRUPT'
+  /** Bulk load into a tree that has entries. */
+  | 'ERR_NOT_EMPTY'
+  /** Keys that had to be strictly ascending were not. */
+  | 'ERR_NOT_ASCENDING'
+  /** The operation does not fit the value type: add on records. */
+  | 'ERR_UNSUPPORTED'
+  /** This thread may not block (a browser's main thread), and the call would have to. */
+  | 'ERR_WOULD_BLOCK'
+  /** A command larger than a ring takes. */
+  | 'ERR_TOO_LARGE'
+  /** The command is not one the store knows. */
+  | 'ERR_UNKNOWN_COMMAND'
+  /** The store's last replica is lost: no command can be executed any more. */
+  | 'ERR_REPLICAS_LOST'
+  /** The store did not start or stop within its limit. */
+  | 'ERR_TIMEOUT';
+
+/** An error with a stable `code`. */
+export class SabtreeError extends Error {
+  override readonly name = 'SabtreeError';
+  /** What went wrong, for programs. */
+  readonly code: ErrorCode;
+  /** The offending value, if there is one. */
+  readonly value: unknown;
+
+  constructor(code: ErrorCode, message: string, value?: unknown, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.value = value;
+  }
+}
+
+/** A value as it reads in a message: short, whatever it is. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (Object.is(value, -0)) return '-0';
+  if (typeof value === 'object' && value !== null) {
+    const name = value.constructor?.name ?? 'object';
+    return Array.isArray(value) ? `an array of ${value.length}` : `a ${name}`;
+  }
+  return String(value);
+}

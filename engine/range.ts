@@ -1,0 +1,158 @@
+import { STATUS_TRUE } from '../layout/operation.ts';
+import {
+  SCAN_HAS_LOWER,
+  SCAN_HAS_UPPER,
+  SCAN_LOWER_EXCLUSIVE,
+  SCAN_REVERSE,
+  SCAN_UPPER_EXCLUSIVE,
+} from '../layout/tree-memory.ts';
+import type { Attachment } from './attachment.ts';
+import { SabtreeError, show } from './errors.ts';
+import { type KeyArray, keyView, writeKey } from './keys.ts';
+import type { ValueView } from './values.ts';
+
+/** Bounds, direction and size of a range. */
+export interface RangeOptions<K> {
+  /** Keys greater than this one. Not together with `gte`. */
+  readonly gt?: K;
+  /** Keys greater than or equal to this one. */
+  readonly gte?: K;
+  /** Keys less than this one. Not together with `lte`. */
+  readonly lt?: K;
+  /** Keys less than or equal to this one. */
+  readonly lte?: K;
+  /** From the greatest key down. */
+  readonly reverse?: boolean;
+  /** At most this many entries. */
+  readonly limit?: number;
+}
+
+const RANGE_OPTIONS = new Set(['gt', 'gte', 'lt', 'lte', 'reverse', 'limit']);
+
+/** A range, checked. */
+export interface Range {
+  readonly flags: number;
+  readonly lower: unknown;
+  readonly upper: unknown;
+  readonly limit: number;
+}
+
+/** Checks a range's options; ERR_ARGUMENT names the wrong one. Bounds are checked as keys when they are written. */
+export function rangeOf(options: RangeOptions<unknown> = {}): Range {
+  if (typeof options !== 'object' || options === null) {
+    throw new SabtreeError('ERR_ARGUMENT', `range options must be an object, got ${show(options)}`, options);
+  }
+  for (const name of Object.keys(options)) {
+    if (!RANGE_OPTIONS.has(name)) throw new SabtreeError('ERR_ARGUMENT', `unknown range option ${show(name)}`, name);
+  }
+  const { gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY } = options;
+  if (gt !== undefined && gte !== undefined) throw new SabtreeError('ERR_ARGUMENT', 'a range takes gt or gte, not both', gt);
+  if (lt !== undefined && lte !== undefined) throw new SabtreeError('ERR_ARGUMENT', 'a range takes lt or lte, not both', lt);
+  if (typeof reverse !== 'boolean') throw new SabtreeError('ERR_ARGUMENT', `reverse must be a boolean, got ${show(reverse)}`, reverse);
+  if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
+    throw new SabtreeError('ERR_ARGUMENT', `limit must be an integer from 0 on, got ${show(limit)}`, limit);
+  }
+  const lower = gt ?? gte;
+  const upper = lt ?? lte;
+  const flags =
+    (lower === undefined ? 0 : SCAN_HAS_LOWER) |
+    (gt === undefined ? 0 : SCAN_LOWER_EXCLUSIVE) |
+    (upper === undefined ? 0 : SCAN_HAS_UPPER) |
+    (lt === undefined ? 0 : SCAN_UPPER_EXCLUSIVE) |
+    (reverse ? SCAN_REVERSE : 0);
+  return { flags, lower, upper, limit };
+}
+
+/**
+ * Goes through a range piece by piece. Every piece is one atomic scan (one state of the tree); the first one takes as
+ * much of the range as a scan can hold. Entries are copied into memory of the walk's own, so nothing that happens
+ * between two steps changes what was read.
+ */
+export class RangeWalk {
+  private readonly attachment: Attachment;
+  private readonly reverse: boolean;
+  private flags: number;
+  private left: number;
+  private readonly lower: KeyArray;
+  private readonly upper: KeyArray;
+  private ended = false;
+  /** Keys of the piece at hand. */
+  keys: KeyArray;
+  /** Values of the piece at hand. */
+  values: ValueView;
+  /** Entries of the piece at hand. */
+  count = 0;
+
+  constructor(attachment: Attachment, range: Range) {
+    this.attachment = attachment;
+    this.flags = range.flags;
+    this.left = range.limit;
+    this.reverse = (range.flags & SCAN_REVERSE) !== 0;
+    const bounds = new ArrayBuffer(16);
+    this.lower = keyView(attachment.keyCode, bounds, 0, 1);
+    this.upper = keyView(attachment.keyCode, bounds, 8, 1);
+    if (range.lower !== undefined) writeKey(attachment.keyCode, this.lower, 0, range.lower);
+    if (range.upper !== undefined) writeKey(attachment.keyCode, this.upper, 0, range.upper);
+    this.keys = attachment.scanKeys;
+    this.values = attachment.scanValues;
+  }
+
+  /** Takes the next piece; false when the range is at its end. */
+  advance(): boolean {
+    if (this.ended || this.left <= 0) return false;
+    const { attachment } = this;
+    const { core } = attachment;
+    attachment.key[0] = this.lower[0];
+    attachment.upperKey[0] = this.upper[0];
+    const limit = Math.min(this.left, attachment.scanCapacity);
+    const status = core.scan(this.flags, limit);
+    if (status !== STATUS_TRUE) attachment.settle(status, () => core.scan(this.flags, limit));
+    const { count } = attachment;
+    this.ended = !attachment.more;
+    this.count = count;
+    this.left -= count;
+    if (count === 0) return false;
+    this.keys = attachment.scanKeys.slice(0, count);
+    this.values = attachment.scanValues.copy(count);
+    // The next piece begins behind the last key of this one.
+    const last = this.keys[count - 1];
+    if (this.reverse) {
+      this.upper[0] = last;
+      this.flags |= SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE;
+    } else {
+      this.lower[0] = last;
+      this.flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
+    }
+    return true;
+  }
+}
+
+/** The iterator that `range` gives: [key, value] pairs. */
+export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
+  private readonly walk: RangeWalk;
+  private at = 0;
+  private count = 0;
+
+  constructor(walk: RangeWalk) {
+    this.walk = walk;
+  }
+
+  next(): IteratorResult<[K, V], undefined> {
+    const { walk } = this;
+    if (this.at === this.count) {
+      if (!walk.advance()) {
+        this.count = 0;
+        this.at = 0;
+        return { done: true, value: undefined };
+      }
+      this.at = 0;
+      this.count = walk.count;
+    }
+    const i = this.at++;
+    return { done: false, value: [walk.keys[i] as K, walk.values.get(i) as V] };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,141 @@
+import type { ISchema, Parsed } from 'typed-binary';
+import { VALUE_F64, VALUE_I32, VALUE_I64, VALUE_RECORD, VALUE_U32 } from '../layout/tree-memory.ts';
+import { SabtreeError, show } from './errors.ts';
+import { RecordCodec } from './record.ts';
+
+/** Names of the scalar value types. */
+export type ScalarType = 'u32' | 'i32' | 'f64' | 'i64';
+
+/** What the `value` option takes: a scalar's name, or a typed-binary schema of fixed size. */
+export type ValueType = ScalarType | ISchema<unknown>;
+
+/** The JavaScript type of a value. */
+export type ValueOf<V extends ValueType> = V extends 'i64'
+  ? bigint
+  : V extends ScalarType
+    ? number
+    : V extends ISchema<infer T>
+      ? Parsed<T>
+      : never;
+
+const SCALARS: Readonly<Record<ScalarType, readonly [code: number, size: number]>> = {
+  u32: [VALUE_U32, 4],
+  i32: [VALUE_I32, 4],
+  f64: [VALUE_F64, 8],
+  i64: [VALUE_I64, 8],
+};
+
+/** Typed array whose elements are scalar values. */
+export type ScalarArray = Uint32Array | Int32Array | Float64Array | BigInt64Array;
+
+/**
+ * How values of one type become bytes. Scalars are checked and stored through typed arrays, records through their
+ * schema; both sides of every copy are checked against the size.
+ */
+export class ValueCodec {
+  /** One of the VALUE_ codes. */
+  readonly code: number;
+  /** Bytes a value takes in a leaf: its own, rounded up to a multiple of 4. */
+  readonly stride: number;
+  /** Says what the bytes mean; part of the schema hash. */
+  readonly signature: string;
+  private readonly record: RecordCodec | undefined;
+
+  constructor(type: ValueType) {
+    if (typeof type === 'string' && Object.hasOwn(SCALARS, type)) {
+      [this.code, this.stride] = SCALARS[type];
+      this.signature = type;
+      this.record = undefined;
+    } else if (typeof type === 'object' && type !== null) {
+      this.record = new RecordCodec(type);
+      this.code = VALUE_RECORD;
+      this.stride = (this.record.size + 3) & ~3;
+      this.signature = this.record.signature;
+    } else {
+      throw new SabtreeError(
+        'ERR_OPTION',
+        `option value must be 'u32', 'i32', 'f64', 'i64' or a typed-binary schema, got ${show(type)}`,
+        type,
+      );
+    }
+  }
+
+  /** A view of n values at a place in memory. */
+  view(buffer: ArrayBufferLike, offset: number, n: number): ValueView {
+    const { code } = this;
+    if (code === VALUE_U32) return new ValueView(this, new Uint32Array(buffer, offset, n));
+    if (code === VALUE_I32) return new ValueView(this, new Int32Array(buffer, offset, n));
+    if (code === VALUE_F64) return new ValueView(this, new Float64Array(buffer, offset, n));
+    if (code === VALUE_I64) return new ValueView(this, new BigInt64Array(buffer, offset, n));
+    return new ValueView(this, new Uint8Array(buffer, offset, n * this.stride));
+  }
+
+  /** Throws ERR_VALUE: `value` is not a value of this scalar type. */
+  refuse(value: unknown): never {
+    const { code } = this;
+    const wanted =
+      code === VALUE_U32
+        ? 'an integer from 0 to 4294967295'
+        : code === VALUE_I32
+          ? 'an integer from -2147483648 to 2147483647'
+          : code === VALUE_F64
+            ? 'a number'
+            : 'a bigint from -2^63 to 2^63 - 1';
+    throw new SabtreeError('ERR_VALUE', `value must be ${wanted}, got ${show(value)}`, value);
+  }
+
+  /** @internal */
+  encodeRecord(value: unknown, target: Uint8Array, offset: number): void {
+    (this.record as RecordCodec).encode(value, target, offset);
+  }
+
+  /** @internal */
+  decodeRecord(source: Uint8Array, offset: number): unknown {
+    return (this.record as RecordCodec).decode(source, offset);
+  }
+}
+
+/** n values at a fixed place. */
+export class ValueView {
+  /** The typed array behind it: scalars as elements, records as bytes. */
+  readonly raw: ScalarArray | Uint8Array;
+  private readonly codec: ValueCodec;
+
+  constructor(codec: ValueCodec, raw: ScalarArray | Uint8Array) {
+    this.codec = codec;
+    this.raw = raw;
+  }
+
+  /** Checks the value and writes it as element i. ERR_VALUE if it does not fit, and nothing is written. */
+  set(i: number, value: unknown): void {
+    const { codec, raw } = this;
+    const { code } = codec;
+    if (code === VALUE_F64) {
+      if (typeof value !== 'number') codec.refuse(value);
+      (raw as Float64Array)[i] = value as number;
+    } else if (code === VALUE_U32) {
+      if (typeof value !== 'number' || value >>> 0 !== value) codec.refuse(value);
+      (raw as Uint32Array)[i] = value as number;
+    } else if (code === VALUE_I32) {
+      if (typeof value !== 'number' || (value | 0) !== value) codec.refuse(value);
+      (raw as Int32Array)[i] = value as number;
+    } else if (code === VALUE_I64) {
+      if (typeof value !== 'bigint' || BigInt.asIntN(64, value) !== value) codec.refuse(value);
+      (raw as BigInt64Array)[i] = value as bigint;
+    } else {
+      codec.encodeRecord(value, raw as Uint8Array, i * codec.stride);
+    }
+  }
+
+  /** Element i. */
+  get(i: number): unknown {
+    const { codec, raw } = this;
+    return codec.code === VALUE_RECORD ? codec.decodeRecord(raw as Uint8Array, i * codec.stride) : raw[i];
+  }
+
+  /** A copy of the first n elements in memory of their own, which no later call overwrites. */
+  copy(n: number): ValueView {
+    const { codec, raw } = this;
+    return new ValueView(codec, raw.slice(0, codec.code === VALUE_RECORD ? n * codec.stride : n) as Uint8Array);
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * An operation on the tree as bytes: what a command looks like in a ring, and what the core applies in batches.
+ * A record fills one or more whole slots of a cache line; the first one begins with this header.
+ *
+ * ```
+ *   0      1       2       4         8          12     16        20       24        32
+ *   +------+-------+-------+---------+----------+------+---------+--------+---------+------------------------
+ *   | op   | flags | slots | client  | sequence | run  | number  | groups | key     | value, expected value
+ *   +------+-------+-------+---------+----------+------+---------+--------+---------+------------------------
+ * ```
+ */
+
+/** Bytes of a slot. */
+export const SLOT = 64;
+
+/** One of the OP_ codes, u8. */
+export const OPERATION_CODE = 0;
+/** OPERATION_ flags, u8. */
+export const OPERATION_FLAGS = 1;
+/** Slots this record fills, u16. */
+export const OPERATION_SLOTS = 2;
+/** Client that waits for the reply, u32. */
+export const OPERATION_CLIENT = 4;
+/** The client's own number for this command, u32, wrapping. */
+export const OPERATION_SEQUENCE = 8;
+/** In the first record of a run: slots published together with it, u32. */
+export const OPERATION_RUN = 12;
+/** Multicast number of a many-group command, u32, wrapping; not used by one-group commands. */
+export const OPERATION_NUMBER = 16;
+/** Bit set of the groups a many-group command went to, u32; 0 in a one-group command. */
+export const OPERATION_GROUPS = 20;
+/** Key in stored order (see engine/keys.ts), 8 bytes; 4-byte keys use the first four. */
+export const OPERATION_KEY = 24;
+/** First value byte; a second value (compareAndSet: the expected one) follows, rounded up to 8 bytes. */
+export const OPERATION_VALUE = 32;
+
+/** Most groups a store can have: they are a bit set in one word. */
+export const MAX_GROUPS = 32;
+
+/** Read the value. */
+export const OP_GET = 1;
+/** Is the key present? */
+export const OP_HAS = 2;
+/** Write the value, present or not. */
+export const OP_PUT = 3;
+/** Write the value only if the key is absent. */
+export const OP_INSERT = 4;
+/** Write the value only if the key is present. */
+export const OP_UPDATE = 5;
+/** Remove the entry. */
+export const OP_DELETE = 6;
+/** Write the value only if the present one equals the expected one, byte for byte. */
+export const OP_COMPARE_AND_SET = 7;
+/** Add to a numeric value; absent counts as 0. Answers the value before. */
+export const OP_ADD = 8;
+/** Highest code of the operations on one key. */
+export const OP_LAST_POINT = 8;
+
+/** Greatest entry <= key. */
+export const OP_FLOOR = 16;
+/** Smallest entry >= key. */
+export const OP_CEILING = 17;
+/** Greatest entry < key. */
+export const OP_LOWER = 18;
+/** Smallest entry > key. */
+export const OP_HIGHER = 19;
+/** Smallest entry. */
+export const OP_FIRST = 20;
+/** Greatest entry. */
+export const OP_LAST = 21;
+/** Entries from the key up to the second key (which stands in the value's place), at most `limit` (u32 behind it). */
+export const OP_RANGE = 22;
+/** Number of entries. */
+export const OP_COUNT = 23;
+/** Content digest and number of entries of every replica, taken at one position of the order. */
+export const OP_DIGEST = 24;
+
+/** Nothing: a place that was claimed and given up, or a group's part of a command that another group's executor runs. */
+export const OP_SKIP = 32;
+/** A group's part of a many-group command whose payload stands in the ring of its lowest group. */
+export const OP_MARKER = 33;
+/** Brings a sync point about, for commands that were refused. */
+export const OP_RETRY = 34;
+
+/** In OP_RANGE: from the greatest key down. */
+export const OPERATION_REVERSE = 1;
+
+/** Offsets of OP_RANGE's own fields. */
+export const RANGE_UPPER = OPERATION_VALUE;
+export const RANGE_LIMIT = OPERATION_VALUE + 8;
+
+/**
+ * A reply, as bytes in a client's reply ring.
+ *
+ * ```
+ *   0          4                      8
+ *   +----------+--------+-------------+---------------------------
+ *   | sequence | status | length (24) | payload, padded to 8
+ *   +----------+--------+-------------+---------------------------
+ * ```
+ */
+export const REPLY_SEQUENCE = 0;
+/** Status in the low 8 bits, payload bytes above, u32. */
+export const REPLY_STATUS = 4;
+export const REPLY_LENGTH_SHIFT = 8;
+export const REPLY_PAYLOAD = 8;
+
+/** What a call of the core, or a reply, says. */
+export const STATUS_FALSE = 0;
+export const STATUS_TRUE = 1;
+/** A node stayed latched beyond the spin limit; nothing was written. THREAD_BLOCKED_NODE names it. */
+export const STATUS_BUSY = 2;
+/** The memory is at its maximum; nothing was written. */
+export const STATUS_NO_MEMORY = 3;
+/** The operation needs a split or merge, and was asked to stay within its leaf; nothing was written. */
+export const STATUS_REFUSED = 4;
+/** A structure that cannot be (a cycle, an address outside the nodes) was met. */
+export const STATUS_CORRUPT = 5;
+/** The tree was not empty where it had to be. */
+export const STATUS_NOT_EMPTY = 6;
+/** Keys were not ascending where they had to be. */
+export const STATUS_NOT_ASCENDING = 7;
+/** The command is not one this store knows. */
+export const STATUS_UNKNOWN_COMMAND = 8;
+/** The operation does not fit the value type (add on a record). */
+export const STATUS_UNSUPPORTED = 9;
+
+/** Flags of `apply`. */
+/** Write replies (only the home replica does). */
+export const APPLY_REPLY = 1;
+/** Make no split or merge: defer what needs one, and what depends on it. */
+export const APPLY_WITHIN_LEAF = 2;
+/** The first record is a many-group command whose turn it is: apply it, and only it. */
+export const APPLY_SYNCHRONOUS = 4;
+
+/** Why `apply` stopped. */
+/** All records were applied. */
+export const STOP_DONE = 0;
+/** The next record is not for `apply`: a marker, a many-group command, or an operation on more than one key. */
+export const STOP_OTHER = 1;
+/** The reply area is full. */
+export const STOP_REPLIES = 2;
+/** A node stayed latched (STATUS_BUSY): back off and go on. */
+export const STOP_BUSY = 3;
+/** The memory is exhausted (STATUS_NO_MEMORY). */
+export const STOP_NO_MEMORY = 4;
+/** The deferral list is full. */
+export const STOP_DEFERRED = 5;
+/** A record or node that cannot be. */
+export const STOP_CORRUPT = 6;
+
+/**
+ * An executor's deferral list: copies of the operations that were refused, and of later ones on the same keys, in stream
+ * order, and a hash table of their keys.
+ *
+ * ```
+ *   0       4       8          12      16         24         32     64
+ *   +-------+-------+----------+-------+----------+----------+------+-------------------+----------------------
+ *   | count | bytes | capacity | mask  | refused  | deferred | next | records[capacity] | u32 table[mask + 1]
+ *   +-------+-------+----------+-------+----------+----------+------+-------------------+----------------------
+ * ```
+ */
+/** Records in the list, u32. */
+export const DEFERRAL_COUNT = 0;
+/** Bytes they fill, u32. */
+export const DEFERRAL_BYTES = 4;
+/** Bytes there is room for, u32. */
+export const DEFERRAL_CAPACITY = 8;
+/** Size of the table less one, u32. */
+export const DEFERRAL_MASK = 12;
+/** Operations refused, ever, u64. */
+export const DEFERRAL_REFUSED = 16;
+/** Operations put off because they touch the key of a refused one, ever, u64. */
+export const DEFERRAL_DEFERRED = 24;
+/** While the list is being run: bytes done, u32. */
+export const DEFERRAL_NEXT = 32;
+export const DEFERRAL_RECORDS = 64;
+
+/** One entry of the table by which `apply` tells whose replies stand where: client, first byte, end; u32 each. */
+export const REPLY_RUN_CLIENT = 0;
+export const REPLY_RUN_START = 4;
+export const REPLY_RUN_END = 8;
+export const REPLY_RUN_SIZE = 12;
