@@ -201,29 +201,13 @@ export class Attachment {
    * @throws ERR_LATCH_LOST if one latch stays with one owner beyond the limit, or its owner is known to be dead.
    */
   settle(status: number, call: () => number): number {
-    const { header, thread } = this;
-    const blockedNode = (threadSlot(thread) + THREAD_BLOCKED_NODE) >> 2;
-    let watched = 0;
-    let seen = 0n;
-    let since = 0;
+    const patience = new Patience(this);
     let answer = status;
-    for (let tries = 0; answer === STATUS_BUSY; tries++) {
-      const node = header[blockedNode];
-      if (node !== 0) {
-        const version = this.versionOf(node);
-        if (node === watched && version === seen) this.refuseDeadLatch(node, version, since);
-        else {
-          watched = node;
-          seen = version;
-          since = performance.now();
-        }
-      }
-      header[blockedNode] = 0;
-      pauseBefore(tries);
+    while (answer === STATUS_BUSY) {
+      patience.pause();
       answer = call();
     }
-    if (answer <= STATUS_TRUE) return answer;
-    return fail(answer);
+    return answer <= STATUS_TRUE ? answer : fail(answer);
   }
 
   /** A node's version word. */
@@ -231,23 +215,58 @@ export class Attachment {
     return Atomics.load(new BigUint64Array(this.memory.buffer, node & ~(CACHE_LINE - 1), 1), 0);
   }
 
-  private refuseDeadLatch(node: number, version: bigint, since: number): void {
+  /** Gives the slot back. The registers must not be used any more. */
+  detach(): void {
+    Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
+  }
+}
+
+/**
+ * Waiting for a latch, with an end: between the tries of a call that was BUSY it backs off, and if one node stays latched
+ * by one owner, at one version, for longer than the tree's limit (or the owner is known to be dead) it throws.
+ */
+export class Patience {
+  private readonly attachment: Attachment;
+  private tries = 0;
+  private node = 0;
+  private version = 0n;
+  private since = 0;
+
+  constructor(attachment: Attachment) {
+    this.attachment = attachment;
+  }
+
+  /** Call after a call was BUSY, before it is repeated. @throws ERR_LATCH_LOST */
+  pause(): void {
+    const { header, thread } = this.attachment;
+    const blockedNode = (threadSlot(thread) + THREAD_BLOCKED_NODE) >> 2;
+    const node = header[blockedNode];
+    header[blockedNode] = 0;
+    if (node !== 0) {
+      const version = this.attachment.versionOf(node);
+      if (node === this.node && version === this.version) this.refuseDead();
+      else {
+        this.node = node;
+        this.version = version;
+        this.since = performance.now();
+      }
+    }
+    pauseBefore(this.tries++);
+  }
+
+  private refuseDead(): void {
+    const { header } = this.attachment;
+    const { node, version } = this;
     if ((version & BigInt(VERSION_LATCHED)) === 0n) return;
     const owner = Number((version >> BigInt(VERSION_OWNER_SHIFT)) & ((1n << BigInt(VERSION_OWNER_BITS)) - 1n));
-    const dead = Atomics.load(this.header, (threadSlot(owner) + THREAD_STATE) >> 2) === THREAD_DEAD;
-    const limit = this.header[HEADER_LATCH_TIMEOUT >> 2];
-    const waited = performance.now() - since;
-    if (!dead && waited < limit) return;
+    const dead = Atomics.load(header, (threadSlot(owner) + THREAD_STATE) >> 2) === THREAD_DEAD;
+    const waited = performance.now() - this.since;
+    if (!dead && waited < header[HEADER_LATCH_TIMEOUT >> 2]) return;
     throw new SabtreeError(
       'ERR_LATCH_LOST',
       `node ${node} has been latched by thread ${owner} ${dead ? 'which is dead' : `for ${Math.round(waited)} ms`}: the tree is damaged there`,
       owner,
     );
-  }
-
-  /** Gives the slot back. The registers must not be used any more. */
-  detach(): void {
-    Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
   }
 }
 

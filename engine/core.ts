@@ -33,6 +33,7 @@ export interface Core {
   apply(records: number, slots: number, flags: number, list: number): number;
   runDeferred(list: number, flags: number): void;
   stopReason(): number;
+  appliedCount(): number;
   replyRuns(): number;
   deferralSize(slots: number): number;
   deferralInit(list: number, slots: number): void;

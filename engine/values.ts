@@ -60,6 +60,17 @@ export class ValueCodec {
     }
   }
 
+  /**
+   * A codec that only moves values: for threads that never look inside one, such as executors, which get no schema. `type`
+   * is a scalar's name, or the size and signature of the records.
+   */
+  static opaque(type: ValueType | { readonly signature: string; readonly size: number }): ValueCodec {
+    if (typeof type !== 'object' || !('signature' in type)) return new ValueCodec(type);
+    const codec = Object.create(ValueCodec.prototype) as { -readonly [K in keyof ValueCodec]: ValueCodec[K] };
+    const parts = { code: VALUE_RECORD, stride: (type.size + 3) & ~3, signature: type.signature };
+    return Object.assign(codec, parts) as ValueCodec;
+  }
+
   /** A view of n values at a place in memory. */
   view(buffer: ArrayBufferLike, offset: number, n: number): ValueView {
     const { code } = this;

@@ -77,7 +77,7 @@ export const OP_DIGEST = 24;
 
 /** Nothing: a place that was claimed and given up, or a group's part of a command that another group's executor runs. */
 export const OP_SKIP = 32;
-/** A group's part of a many-group command whose payload stands in the ring of its lowest group. */
+/** A group's part of a many-group command whose payload stands in the ring of another group, named in the key's place. */
 export const OP_MARKER = 33;
 /** Brings a sync point about, for commands that were refused. */
 export const OP_RETRY = 34;

@@ -19,6 +19,9 @@ import { align, block, lookups, valueSize } from "./state.ts";
 /** Why the last call stopped: a STOP_ code. */
 export let stopReason: i32 = 0;
 
+/** Operations that the last call carried out: not those it deferred. */
+export let appliedCount: i32 = 0;
+
 /** The reply area of the calls to come, and what stands in it. */
 let replies: usize = 0;
 let repliesEnd: usize = 0;
@@ -125,12 +128,14 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
   const most = (flags & APPLY_SYNCHRONOUS) != 0 ? 1 : OVERLAP;
   let p = records;
   stopReason = STOP_DONE;
+  appliedCount = 0;
   while (p < end) {
     let n = 0;
     let q = p;
     while (n < most && q < end) {
       const op = <i32>load<u8>(q, OPERATION_CODE);
       const bytes = <usize>load<u16>(q, OPERATION_SLOTS) * SLOT;
+      // Runs are taken whole, so a record that does not end here cannot be.
       if (bytes == 0 || q + bytes > end) {
         stopReason = STOP_CORRUPT;
         break;
@@ -175,7 +180,7 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
       } else if (status == STATUS_BUSY || status == STATUS_NO_MEMORY || status == STATUS_CORRUPT) {
         stopReason = stopFor(status);
         return <i32>((record - records) / SLOT);
-      }
+      } else appliedCount++;
     }
     p = q;
     if (most == 1) break;
@@ -186,6 +191,7 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
 /** Runs the deferral list, free to split and merge. Stops like `apply`; called again, it goes on where it stopped. */
 export function runDeferred<K>(list: usize, flags: i32): void {
   const bytes = load<u32>(list, DEFERRAL_BYTES);
+  appliedCount = 0;
   while (true) {
     const next = load<u32>(list, DEFERRAL_NEXT);
     if (next >= bytes) break;
@@ -200,6 +206,7 @@ export function runDeferred<K>(list: usize, flags: i32): void {
       return;
     }
     store<u32>(list, next + <u32>load<u16>(record, OPERATION_SLOTS) * SLOT, DEFERRAL_NEXT);
+    appliedCount++;
   }
   deferralClear<K>(list);
   stopReason = STOP_DONE;

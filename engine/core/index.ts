@@ -237,6 +237,11 @@ export function stopReason(): i32 {
   return applying.stopReason;
 }
 
+/** Operations that the last `apply` or `runDeferred` carried out. */
+export function appliedCount(): i32 {
+  return applying.appliedCount;
+}
+
 export function replyRuns(): i32 {
   return applying.replyRuns;
 }

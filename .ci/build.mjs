@@ -1,0 +1,230 @@
+/**
+ * Builds dist/: first the WebAssembly core (asc), then everything else (tsc). A step whose inputs have not changed is
+ * skipped; inputs are compared by content, so neither a checkout's file times nor a switched branch can mislead it.
+ *
+ *   node .ci/build.mjs [--force]
+ *
+ * All output goes to stderr: a program started behind a build owns stdout.
+ */
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { alone } from './lock.mjs';
+import { fail, isMain, ROOT, StepError, say, step } from './steps.mjs';
+
+const DIST = join(ROOT, 'dist');
+
+const CORE_ENTRY = 'engine/core/index.ts';
+const CORE_BYTES = 'engine/core-bytes.ts';
+const CORE_WASM = 'dist/core.wasm';
+const CORE_TEXT = 'dist/.core.wat';
+const CORE_STAMP = 'dist/.core-stamp';
+const BUILD_STAMP = 'dist/.build-stamp';
+const BUILD_INFO = 'dist/.tsbuildinfo';
+
+/** What tsc compiles; the same list stands in tsconfig.json. */
+const SOURCES = ['index.ts', 'layout', 'engine', 'workers', 'cli', 'perf'];
+
+const ASC_FLAGS = [
+  '--importMemory',
+  '--sharedMemory',
+  ...['--initialMemory', '1'],
+  ...['--maximumMemory', '65535'],
+  ...['--enable', 'threads'],
+  ...['--enable', 'simd'],
+  ...['--enable', 'bulk-memory'],
+  ...['--runtime', 'stub'],
+  ...['--use', 'abort='],
+  '-O3',
+  '--noAssert',
+  '--converge',
+];
+
+function at(path) {
+  return join(ROOT, path);
+}
+
+function readIfThere(path) {
+  try {
+    return readFileSync(at(path), 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** The .ts files below a path, relative to the root, in a fixed order. */
+function filesBelow(path, skip = () => false) {
+  if (skip(path)) return [];
+  const stat = statSync(at(path), { throwIfNoEntry: false });
+  if (stat === undefined) return [];
+  if (!stat.isDirectory()) return path.endsWith('.ts') ? [path] : [];
+  return readdirSync(at(path))
+    .sort()
+    .flatMap((name) => filesBelow(`${path}/${name}`, skip));
+}
+
+function coreSources() {
+  return [...filesBelow('engine/core'), ...filesBelow('layout')];
+}
+
+function typedSources() {
+  return SOURCES.flatMap((path) => filesBelow(path, (file) => file === 'engine/core' || file === CORE_BYTES));
+}
+
+/** One hash over names and contents of files, and over further texts. */
+function digest(paths, ...texts) {
+  const hash = createHash('sha256');
+  for (const path of paths)
+    hash
+      .update(`${path}\0`)
+      .update(readIfThere(path) ?? '')
+      .update('\0');
+  for (const text of texts) hash.update(`${text}\0`);
+  return hash.digest('hex');
+}
+
+function versionOf(name) {
+  return JSON.parse(readIfThere(`node_modules/${name}/package.json`) ?? '{}').version ?? 'missing';
+}
+
+function coreKey() {
+  const tools = `${versionOf('assemblyscript')} ${versionOf('binaryen')}`;
+  return digest([...coreSources(), 'engine/core/tsconfig.json', '.ci/asc.mjs'], ASC_FLAGS.join(' '), tools);
+}
+
+/** The stamp also covers what was generated, so that an edited or lost file is made anew. */
+function coreStamp(key) {
+  return `${key} ${digest([CORE_BYTES])}`;
+}
+
+function isCoreBuilt(key) {
+  return existsSync(at(CORE_WASM)) && existsSync(at(CORE_BYTES)) && readIfThere(CORE_STAMP) === coreStamp(key);
+}
+
+function outputOf(source) {
+  return `dist/${source.replace(/\.ts$/, '.js')}`;
+}
+
+function outputsAreThere() {
+  return [...typedSources(), CORE_BYTES].every((source) => existsSync(at(outputOf(source))));
+}
+
+function buildKey() {
+  const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs'];
+  return digest(inputs, coreKey(), versionOf('typescript'));
+}
+
+/** Whether dist/ is what a build would make of the sources as they stand. Takes a few milliseconds. */
+export function isBuilt() {
+  return readIfThere(BUILD_STAMP) === buildKey() && isCoreBuilt(coreKey()) && outputsAreThere();
+}
+
+/** Writes a file so that no other process ever sees half of it. */
+function writeWhole(path, content) {
+  writeFileSync(at(`${path}.tmp`), content);
+  renameSync(at(`${path}.tmp`), at(path));
+}
+
+function occurrences(text, pattern) {
+  return text.match(pattern)?.length ?? 0;
+}
+
+/**
+ * The core must have kept its fences (.ci/asc.mjs says how they get lost). Inlining multiplies them and nothing but a
+ * defect removes one, so there are at least as many as the sources have.
+ */
+function checkFences() {
+  const written = coreSources().reduce(
+    (sum, path) => sum + occurrences(readFileSync(at(path), 'utf8'), /^(?!\s*(\*|\/\/)).*\batomic\.fence\(\)/gm),
+    0,
+  );
+  const kept = occurrences(readFileSync(at(CORE_TEXT), 'utf8'), /\batomic\.fence\b/g);
+  if (kept < written) {
+    throw new StepError(`the core's sources have ${written} fences, but only ${kept} are left in ${CORE_WASM}`);
+  }
+  return kept;
+}
+
+function buildCore(key) {
+  rmSync(at(CORE_STAMP), { force: true });
+  const compiled = `${CORE_WASM}.tmp`;
+  const took = step('asc', process.execPath, [
+    '.ci/asc.mjs',
+    CORE_ENTRY,
+    ...ASC_FLAGS,
+    '--outFile',
+    compiled,
+    '--textFile',
+    CORE_TEXT,
+  ]);
+  const fences = checkFences();
+  const bytes = readFileSync(at(compiled));
+  if (!WebAssembly.validate(bytes)) throw new StepError('asc made a module that this Node.js does not accept');
+  renameSync(at(compiled), at(CORE_WASM));
+  const generated = [
+    '// Generated from engine/core by .ci/build.mjs; do not edit.',
+    '',
+    '/** The WebAssembly core, in base64: a string needs no file or fetch at run time, in any environment. */',
+    `export const CORE_BASE64: string =\n  '${bytes.toString('base64')}';`,
+    '',
+  ].join('\n');
+  if (readIfThere(CORE_BYTES) !== generated) writeWhole(CORE_BYTES, generated);
+  writeWhole(CORE_STAMP, coreStamp(key));
+  say(`core: ${bytes.length} bytes, ${fences} fences, ${took}`);
+}
+
+/** Removes outputs whose source is gone: they would be published, and tests could still import them. */
+function prune() {
+  const sources = new Set([...typedSources(), CORE_BYTES]);
+  for (const name of readdirSync(DIST, { recursive: true })) {
+    const path = String(name).replaceAll('\\', '/');
+    const output = /^(.*?)(\.js|\.js\.map|\.d\.ts|\.d\.ts\.map)$/.exec(path);
+    if (output && !sources.has(`${output[1]}.ts`)) rmSync(join(DIST, path));
+  }
+}
+
+function buildTyped() {
+  if (!outputsAreThere()) rmSync(at(BUILD_INFO), { force: true });
+  const took = step('tsc', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+  prune();
+  for (const path of Object.values(JSON.parse(readFileSync(at('package.json'), 'utf8')).bin)) {
+    if (existsSync(at(path))) chmodSync(at(path), 0o755);
+    else say(`warning: package.json names ${path}, which no source makes`);
+  }
+  say(`tsc: ${took}`);
+}
+
+/** Brings dist/ up to date. The caller holds the lock. */
+export function buildAlone({ force = false } = {}) {
+  if (force) rmSync(DIST, { recursive: true, force: true });
+  if (isBuilt()) return;
+  mkdirSync(DIST, { recursive: true });
+  rmSync(at(BUILD_STAMP), { force: true });
+  // The keys are taken before the tools run: a source edited meanwhile makes the next build build again.
+  const core = coreKey();
+  const whole = buildKey();
+  if (!isCoreBuilt(core)) buildCore(core);
+  buildTyped();
+  writeWhole(BUILD_STAMP, whole);
+}
+
+/** Brings dist/ up to date, waiting for a build that is under way in another process. */
+export async function build(options = {}) {
+  if (!options.force && isBuilt()) return;
+  await alone(() => buildAlone(options));
+}
+
+if (isMain(import.meta.url)) {
+  await build({ force: process.argv.includes('--force') }).catch(fail);
+}

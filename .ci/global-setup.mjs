@@ -1,0 +1,6 @@
+/** Before any test: dist/ up to date. The tests run what is built, because threads start from built files. */
+import { build } from './build.mjs';
+
+export default async function setup() {
+  await build();
+}

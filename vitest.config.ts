@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['spec/**/*.spec.ts'],
+    globalSetup: ['.ci/global-setup.mjs'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    reporters: ['default', './.ci/tally-reporter.mjs'],
+    // What is built is run by Node.js as it stands, in the tests as in the threads they start.
+    server: { deps: { external: [/\/dist\//] } },
+  },
+});

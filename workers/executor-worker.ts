@@ -1,0 +1,86 @@
+/**
+ * The executor's thread: entry file. comlink carries the control plane only: `prepare`, `run`, and the end of `run`. While
+ * it runs, the thread never comes back to its event loop, so nothing else can be asked of it that way; the store speaks to
+ * it through the streams' control words.
+ */
+import { ownEndpoint } from '#platform';
+import { expose } from 'comlink';
+import { Attachment } from '../engine/attachment.ts';
+import { SabtreeError } from '../engine/errors.ts';
+import { type ValueType, ValueCodec } from '../engine/values.ts';
+import {
+  EXECUTOR_RUNNING,
+  EXECUTOR_STATE,
+  EXECUTOR_STOPPED,
+  FAILURE_EXECUTOR,
+  FAILURE_LATCH,
+  FAILURE_MEMORY,
+} from '../layout/streams.ts';
+import { Executor } from './executor.ts';
+import { loseReplica } from './failure.ts';
+import { modelOf } from './models/index.ts';
+import type { ModelName } from './models/model.ts';
+import { Streams } from './streams.ts';
+import { type WaitName, waitStrategy } from './waiting.ts';
+
+/** What an executor's thread is started with: structured-cloneable. */
+export interface ExecutorConfig {
+  readonly streams: SharedArrayBuffer;
+  readonly memory: WebAssembly.Memory;
+  /** The value type, or the signature and size of the records, whose schema an executor does not need. */
+  readonly value: ValueType | { readonly signature: string; readonly size: number };
+  readonly model: ModelName;
+  readonly replica: number;
+  readonly executor: number;
+  readonly wait: WaitName;
+}
+
+let executor: Executor | undefined;
+let config: ExecutorConfig | undefined;
+let streams: Streams | undefined;
+
+/** Attaches and allocates. Everything that can fail for lack of memory fails here, before the store opens. */
+function prepare(given: ExecutorConfig): void {
+  config = given;
+  streams = Streams.attach(given.streams);
+  const values = ValueCodec.opaque(given.value);
+  const attachment = new Attachment(given.memory, undefined, values);
+  executor = new Executor({
+    streams,
+    attachment,
+    model: modelOf(given.model),
+    replica: given.replica,
+    executor: given.executor,
+    wait: waitStrategy(given.wait),
+  });
+}
+
+/** Executes until the store closes. @returns undefined, or why the replica was lost. */
+function run(): { code: string; message: string } | undefined {
+  if (executor === undefined || config === undefined || streams === undefined) throw new Error('run before prepare');
+  const { replica } = config;
+  const state = (streams.executor(replica, config.executor) + EXECUTOR_STATE) >> 2;
+  Atomics.store(streams.words, state, EXECUTOR_RUNNING);
+  try {
+    executor.run();
+    return undefined;
+  } catch (error) {
+    const code = error instanceof SabtreeError ? error.code : 'ERR_EXECUTOR';
+    const failure =
+      code === 'ERR_MEMORY_EXHAUSTED' ? FAILURE_MEMORY : code === 'ERR_LATCH_LOST' ? FAILURE_LATCH : FAILURE_EXECUTOR;
+    loseReplica(streams, replica, failure);
+    return { code, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  } finally {
+    Atomics.store(streams.words, state, EXECUTOR_STOPPED);
+  }
+}
+
+/** The control plane of an executor's thread. */
+export interface ExecutorControl {
+  prepare(config: ExecutorConfig): void;
+  run(): { code: string; message: string } | undefined;
+}
+
+const control: ExecutorControl = { prepare, run };
+expose(control, ownEndpoint());
+

@@ -1,0 +1,13 @@
+import type { ExecutionModel } from './model.ts';
+
+/**
+ * Classic state-machine replication (the survey's section III.B): all commands in one stream, executed one after another
+ * by one thread of each replica.
+ */
+export const smr: ExecutionModel = {
+  name: 'smr',
+  title: 'sequential state-machine replication: one stream, one executor',
+  oneStream: true,
+  toAllGroups: () => false,
+  parallelFlags: 0,
+};

@@ -1,0 +1,78 @@
+/**
+ * Replies, from an executor of the home replica to the clients. A client has a ring of bytes per executor, with that
+ * executor as its only writer. The client keeps the sum of the replies it may still get below the ring's size, so there
+ * is always room, and the executor never waits.
+ */
+import { REPLY_LENGTH_SHIFT, REPLY_PAYLOAD } from '../layout/operation.ts';
+import { CLIENT_SIGNAL, CLIENT_SLEEPING, CLIENT_WRITTEN } from '../layout/streams.ts';
+import { CACHE_LINE } from '../layout/bits.ts';
+import type { Streams } from './streams.ts';
+
+/** Bytes of a reply with that many bytes of payload. */
+export function replySize(payload: number): number {
+  return REPLY_PAYLOAD + ((payload + 7) & ~7);
+}
+
+/** Word index of the position up to which an executor has written a client's reply ring. */
+export function writtenWord(streams: Streams, client: number, executor: number): number {
+  return (streams.client(client) + CLIENT_WRITTEN + executor * CACHE_LINE) >> 2;
+}
+
+/** Writes replies as executor `executor`. Also used by a sync point's leader for executors that stand there. */
+export class ReplyWriter {
+  private readonly streams: Streams;
+  private readonly words: Int32Array;
+  private readonly executor: number;
+  private readonly mask: number;
+  private readonly single = new Uint8Array(65536 + REPLY_PAYLOAD);
+  private readonly singleWords = new Uint32Array(this.single.buffer);
+
+  constructor(streams: Streams, executor: number) {
+    this.streams = streams;
+    this.words = streams.words;
+    this.executor = executor;
+    this.mask = streams.shape.replyBytes - 1;
+  }
+
+  /** Appends `length` bytes of whole replies to a client's ring and wakes the client if it sleeps. */
+  append(client: number, source: Uint8Array, from: number, length: number): void {
+    const { streams, words, mask } = this;
+    const written = writtenWord(streams, client, this.executor);
+    // Only this thread moves it (or did, before it handed over at a sync point).
+    const position = Atomics.load(words, written);
+    const first = position & mask;
+    const untilEnd = mask + 1 - first;
+    const ring = streams.replies(client, this.executor);
+    if (length <= untilEnd) {
+      streams.bytes.set(source.subarray(from, from + length), ring + first);
+    } else {
+      streams.bytes.set(source.subarray(from, from + untilEnd), ring + first);
+      streams.bytes.set(source.subarray(from + untilEnd, from + length), ring);
+    }
+    Atomics.store(words, written, (position + length) | 0);
+    this.wake(client);
+  }
+
+  /** Appends one reply with `payload`. */
+  reply(client: number, sequence: number, status: number, payload: Uint8Array): void {
+    const { single, singleWords } = this;
+    singleWords[0] = sequence;
+    singleWords[1] = status | (payload.length << REPLY_LENGTH_SHIFT);
+    single.set(payload, REPLY_PAYLOAD);
+    this.append(client, single, 0, replySize(payload.length));
+  }
+
+  /**
+   * Wakes the client if it sleeps. No wake-up is lost: the client sets `sleeping`, then looks at the positions, then
+   * sleeps if its signal has not moved; this stores a position, then looks at `sleeping`, then moves the signal.
+   */
+  private wake(client: number): void {
+    const { words, streams } = this;
+    const base = streams.client(client);
+    const sleeping = (base + CLIENT_SLEEPING) >> 2;
+    if (Atomics.load(words, sleeping) === 0 || Atomics.exchange(words, sleeping, 0) === 0) return;
+    const signal = (base + CLIENT_SIGNAL) >> 2;
+    Atomics.add(words, signal, 1);
+    Atomics.notify(words, signal);
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * A group's stream: a ring of slots with many writers and one reader per replica, each of which reads everything.
+ *
+ * A writer *claims* a run of slots by moving `claim` with a compare-and-swap, copies its records there, and *publishes*
+ * the run. Publication is one word per slot, in an array of its own, that holds the lap number of the position: a reader
+ * at position p waits until the word of p's slot holds p's lap. The words of a run are written last to first, the first
+ * one atomically; a reader always stands at the start of a run, so by loading that word (an acquire) it sees the whole
+ * run, and learns its length from the first record. The other words are kept up to date so that a word is never older
+ * than one lap, and a lap number that comes round again after 2^32 slots cannot be mistaken.
+ *
+ * A slot may be overwritten once every living replica's reader has passed it: the slowest one gates the writers, and
+ * nothing is lost. Positions are compared by their difference, which is right across the wrap because a ring is far
+ * shorter than 2^31 slots.
+ */
+import { SabtreeError } from '../engine/errors.ts';
+import { OPERATION_RUN, SLOT } from '../layout/operation.ts';
+import {
+  CLIENT_CLAIM_GROUP,
+  EXECUTOR_SIGNAL,
+  RING_CLAIM,
+  RING_LAST_MARKER,
+  RING_ROOM_SIGNAL,
+  RING_ROOM_WAITERS,
+  RING_SLEEPERS,
+} from '../layout/streams.ts';
+import type { Streams } from './streams.ts';
+
+/** What `tryClaim` returns when the ring is full; positions are never negative. */
+export const FULL = -1;
+
+/** The writers' side of a ring. One per thread; any number of threads may write. */
+export class GroupRing {
+  readonly group: number;
+  /** Slots in the ring. */
+  readonly capacity: number;
+  /** Most slots that may be published together: a quarter of the ring. */
+  readonly maxRun: number;
+  private readonly streams: Streams;
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly claimWord: number;
+  private readonly control: number;
+  private readonly publications: number;
+  private readonly slots: number;
+  private readonly mask: number;
+  private readonly lapShift: number;
+  /** The slowest reader's position when it was last looked at; never ahead of the truth. */
+  private gate: number;
+
+  constructor(streams: Streams, group: number) {
+    const { ringSlots, start } = streams.shape;
+    this.streams = streams;
+    this.group = group;
+    this.capacity = ringSlots;
+    this.maxRun = Math.max(1, ringSlots >> 2);
+    this.words = streams.words;
+    this.bytes = streams.bytes;
+    this.control = streams.ring(group);
+    this.claimWord = (this.control + RING_CLAIM) >> 2;
+    this.publications = streams.publications(group);
+    this.slots = streams.slots(group);
+    this.mask = ringSlots - 1;
+    this.lapShift = 31 - Math.clz32(ringSlots);
+    this.gate = start | 0;
+    this.gate = this.slowest();
+  }
+
+  /** The slowest living reader's position; the claim position itself if there is no reader left. */
+  private slowest(): number {
+    const { streams, words, group } = this;
+    const { alive } = streams;
+    const head = Atomics.load(words, this.claimWord);
+    let furthest = 0;
+    for (let replica = 0; replica < streams.shape.replicas; replica++) {
+      if ((alive >>> replica) & 1) {
+        const behind = (head - Atomics.load(words, streams.ringCursor(group, replica))) | 0;
+        if (behind > furthest) furthest = behind;
+      }
+    }
+    return (head - furthest) | 0;
+  }
+
+  /** True if `slots` more fit while `keep` slots stay free. Looks at the readers only when the last look does not suffice. */
+  hasRoom(slots: number, keep: number): boolean {
+    const head = Atomics.load(this.words, this.claimWord);
+    const limit = this.capacity - keep;
+    if (((head + slots - this.gate) | 0) <= limit) return true;
+    this.gate = this.slowest();
+    return ((head + slots - this.gate) | 0) <= limit;
+  }
+
+  /**
+   * Claims `slots` slots in a row, leaving at least `keep` free; the caller must write and publish them.
+   * @param announce word index of the claimer's announcement (CLIENT_CLAIM_GROUP), or 0. It is written before the claim,
+   *   so that a claim left open by a thread that died can be found and turned into a skip.
+   * @returns the first position, or FULL.
+   */
+  tryClaim(slots: number, keep: number, announce: number): number {
+    const { words, claimWord } = this;
+    for (;;) {
+      const head = Atomics.load(words, claimWord);
+      if (((head + slots - this.gate) | 0) > this.capacity - keep) {
+        this.gate = this.slowest();
+        // The gate may be ahead of a head that is out of date by now; then the difference is small or negative, and the
+        // compare-and-swap fails.
+        if (((head + slots - this.gate) | 0) > this.capacity - keep) return FULL;
+      }
+      if (announce !== 0) {
+        Atomics.store(words, announce + 1, head);
+        Atomics.store(words, announce + 2, slots);
+        Atomics.store(words, announce, this.group + 1);
+      }
+      if (Atomics.compareExchange(words, claimWord, head, (head + slots) | 0) === head) return head >>> 0;
+    }
+  }
+
+  /** Copies records into claimed slots. The run's length is stamped into the first record. */
+  write(position: number, records: Uint8Array, slots: number): void {
+    const first = position & this.mask;
+    const untilEnd = this.capacity - first;
+    const at = this.slots + first * SLOT;
+    if (slots <= untilEnd) {
+      this.bytes.set(records.length === slots * SLOT ? records : records.subarray(0, slots * SLOT), at);
+    } else {
+      this.bytes.set(records.subarray(0, untilEnd * SLOT), at);
+      this.bytes.set(records.subarray(untilEnd * SLOT, slots * SLOT), this.slots);
+    }
+    this.words[(at + OPERATION_RUN) >> 2] = slots;
+  }
+
+  /** Makes written slots visible to every reader, and wakes those that sleep. */
+  publish(position: number, slots: number): void {
+    const { words, publications, mask, lapShift } = this;
+    for (let i = slots - 1; i > 0; i--) {
+      const p = position + i;
+      words[publications + (p & mask)] = lapOf(p, lapShift);
+    }
+    // A release: whoever sees this word sees the records and the other words.
+    Atomics.store(words, publications + (position & mask), lapOf(position, lapShift));
+    this.wakeReaders();
+  }
+
+  /**
+   * Wakes the readers that sleep. No wake-up is lost: a reader sets its bit, then looks at the publication word, then
+   * sleeps if its signal is still what it was before; a writer stores the publication word, then looks at the bits.
+   * All four are sequentially consistent, so either the reader sees the record or the writer sees the bit; in the second
+   * case the signal moves, and the reader's wait returns at once, or is ended.
+   */
+  private wakeReaders(): void {
+    const { words, streams } = this;
+    const sleepers = (this.control + RING_SLEEPERS) >> 2;
+    if (Atomics.load(words, sleepers) === 0) return;
+    const bits = Atomics.exchange(words, sleepers, 0);
+    for (let replica = 0; replica < streams.shape.replicas; replica++) {
+      if ((bits >>> replica) & 1) {
+        const signal = (streams.executor(replica, streams.executorOf(this.group)) + EXECUTOR_SIGNAL) >> 2;
+        Atomics.add(words, signal, 1);
+        Atomics.notify(words, signal);
+      }
+    }
+  }
+
+  /**
+   * Claims, writes and publishes records in one go.
+   * @returns the first position, or FULL, and then nothing was done.
+   * @throws ERR_TOO_LARGE if the run is longer than `maxRun`.
+   */
+  tryAppend(records: Uint8Array, slots: number, keep: number, announce = 0): number {
+    if (slots > this.maxRun) {
+      throw new SabtreeError('ERR_TOO_LARGE', `${slots} slots in one run, at most ${this.maxRun} fit`, slots);
+    }
+    const position = this.tryClaim(slots, keep, announce);
+    if (position === FULL) return FULL;
+    this.write(position, records, slots);
+    this.publish(position, slots);
+    if (announce !== 0) Atomics.store(this.words, announce, 0);
+    return position;
+  }
+
+  /** Notes where the newest marker for all groups stands. Called by the multicast lock's holder, after publishing. */
+  noteMarker(position: number): void {
+    Atomics.store(this.words, (this.control + RING_LAST_MARKER) >> 2, position);
+  }
+
+  /** Position of the newest marker for all groups. */
+  lastMarker(): number {
+    return Atomics.load(this.words, (this.control + RING_LAST_MARKER) >> 2);
+  }
+
+  /** The value to wait from: take it before the last look for room. */
+  roomTicket(): number {
+    const { words, control } = this;
+    const ticket = Atomics.load(words, (control + RING_ROOM_SIGNAL) >> 2);
+    Atomics.store(words, (control + RING_ROOM_WAITERS) >> 2, 1);
+    return ticket;
+  }
+
+  /** Word index of the futex on which a writer waits for room. */
+  get roomSignal(): number {
+    return (this.control + RING_ROOM_SIGNAL) >> 2;
+  }
+}
+
+/** Lap number of a position, from 1 to 2^(32 - shift): 0, which fresh memory holds, is no lap. */
+function lapOf(position: number, shift: number): number {
+  return ((position >>> shift) + 1) | 0;
+}
+
+/** One replica's reading of a ring. Only one thread may use it. */
+export class RingReader {
+  readonly group: number;
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly cursorWord: number;
+  private readonly control: number;
+  private readonly publications: number;
+  private readonly slots: number;
+  private readonly mask: number;
+  private readonly lapShift: number;
+  private readonly bit: number;
+  /** Next position to read. */
+  private cursor: number;
+
+  constructor(streams: Streams, group: number, replica: number) {
+    this.group = group;
+    this.words = streams.words;
+    this.bytes = streams.bytes;
+    this.cursorWord = streams.ringCursor(group, replica);
+    this.control = streams.ring(group);
+    this.publications = streams.publications(group);
+    this.slots = streams.slots(group);
+    this.mask = streams.shape.ringSlots - 1;
+    this.lapShift = 31 - Math.clz32(streams.shape.ringSlots);
+    this.bit = 1 << replica;
+    this.cursor = Atomics.load(this.words, this.cursorWord);
+  }
+
+  /** Next position to read. */
+  get position(): number {
+    return this.cursor >>> 0;
+  }
+
+  /** Slots of whole published runs from the cursor on, at most `most` (which is at least the longest run); 0 if none. */
+  poll(most: number): number {
+    const { words, publications, mask, lapShift, slots } = this;
+    let found = 0;
+    for (;;) {
+      const p = (this.cursor + found) | 0;
+      if (Atomics.load(words, publications + (p & mask)) !== lapOf(p, lapShift)) return found;
+      const run = words[(slots + (p & mask) * SLOT + OPERATION_RUN) >> 2];
+      if (found + run > most) return found;
+      found += run;
+    }
+  }
+
+  /** Copies `count` slots from the cursor on to `target`. */
+  copyTo(target: Uint8Array, offset: number, count: number): void {
+    const { bytes, slots } = this;
+    const first = this.cursor & this.mask;
+    const untilEnd = this.mask + 1 - first;
+    const at = slots + first * SLOT;
+    if (count <= untilEnd) {
+      target.set(bytes.subarray(at, at + count * SLOT), offset);
+    } else {
+      target.set(bytes.subarray(at, at + untilEnd * SLOT), offset);
+      target.set(bytes.subarray(slots, slots + (count - untilEnd) * SLOT), offset + untilEnd * SLOT);
+    }
+  }
+
+  /**
+   * Moves past `count` slots, which writers may overwrite from now on, and wakes writers that wait for room. No wake-up
+   * is lost, by the same argument as for readers: a writer sets the flag, then looks at the cursors; this stores the
+   * cursor, then looks at the flag.
+   */
+  advance(count: number): void {
+    const { words, control } = this;
+    this.cursor = (this.cursor + count) | 0;
+    Atomics.store(words, this.cursorWord, this.cursor);
+    const waiters = (control + RING_ROOM_WAITERS) >> 2;
+    if (Atomics.load(words, waiters) !== 0 && Atomics.exchange(words, waiters, 0) !== 0) {
+      const signal = (control + RING_ROOM_SIGNAL) >> 2;
+      Atomics.add(words, signal, 1);
+      Atomics.notify(words, signal);
+    }
+  }
+
+  /** Says that this replica's reader is about to sleep; look again with `poll` before doing so. */
+  announceSleep(): void {
+    Atomics.or(this.words, (this.control + RING_SLEEPERS) >> 2, this.bit);
+  }
+
+  /** Takes that back. */
+  awake(): void {
+    Atomics.and(this.words, (this.control + RING_SLEEPERS) >> 2, ~this.bit);
+  }
+}
+
+/** Word index of a client's claim announcement. */
+export function announcementOf(streams: Streams, client: number): number {
+  return (streams.client(client) + CLIENT_CLAIM_GROUP) >> 2;
+}

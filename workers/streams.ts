@@ -1,0 +1,182 @@
+import { CACHE_LINE } from '../layout/bits.ts';
+import { SLOT } from '../layout/operation.ts';
+import {
+  CLIENT_WRITTEN,
+  EXECUTOR_SIZE,
+  RING_CURSORS,
+  RINGS,
+  STATE_STARTING,
+  STREAMS_ALIVE,
+  STREAMS_CLIENTS,
+  STREAMS_EXECUTORS,
+  STREAMS_GROUPS,
+  STREAMS_LAYOUT_VERSION,
+  STREAMS_MAGIC,
+  STREAMS_MAGIC_WORD,
+  STREAMS_REPLICAS,
+  STREAMS_REPLY_BYTES,
+  STREAMS_RING_SLOTS,
+  STREAMS_START,
+  STREAMS_STATE,
+  RING_CLAIM,
+  RING_LAST_MARKER,
+} from '../layout/streams.ts';
+import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { SabtreeError } from '../engine/errors.ts';
+
+/** Sizes that fix where everything stands in the streams' memory. */
+export interface StreamsShape {
+  readonly groups: number;
+  /** Executors of each replica. */
+  readonly executors: number;
+  readonly replicas: number;
+  /** Most clients connected at the same time. */
+  readonly clients: number;
+  /** Slots of each group's ring, a power of two. */
+  readonly ringSlots: number;
+  /** Bytes of each client's reply ring per executor, a power of two. */
+  readonly replyBytes: number;
+  /** Position at which the rings begin. */
+  readonly start: number;
+}
+
+/** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
+export class Streams {
+  readonly memory: SharedArrayBuffer;
+  readonly shape: StreamsShape;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  private readonly executorsAt: number;
+  private readonly clientsAt: number;
+  private readonly clientSize: number;
+  private readonly publicationsAt: number;
+  private readonly slotsAt: number;
+  private readonly repliesAt: number;
+
+  private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
+    const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
+    this.executorsAt = RINGS + shape.groups * ringControl;
+    this.clientsAt = this.executorsAt + shape.replicas * shape.executors * EXECUTOR_SIZE;
+    this.clientSize = CLIENT_WRITTEN + shape.executors * CACHE_LINE;
+    this.publicationsAt = this.clientsAt + shape.clients * this.clientSize;
+    this.slotsAt = this.publicationsAt + Math.ceil((shape.groups * shape.ringSlots * 4) / CACHE_LINE) * CACHE_LINE;
+    this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
+    const size = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
+    this.shape = shape;
+    this.memory = memory ?? new SharedArrayBuffer(size);
+    this.words = new Int32Array(this.memory, 0, size >> 2);
+    this.bytes = new Uint8Array(this.memory, 0, size);
+  }
+
+  /** Makes the memory of a new store's streams. */
+  static create(shape: StreamsShape): Streams {
+    const streams = new Streams(undefined, shape);
+    const { words } = streams;
+    words[STREAMS_LAYOUT_VERSION >> 2] = LAYOUT_VERSION;
+    words[STREAMS_GROUPS >> 2] = shape.groups;
+    words[STREAMS_EXECUTORS >> 2] = shape.executors;
+    words[STREAMS_REPLICAS >> 2] = shape.replicas;
+    words[STREAMS_CLIENTS >> 2] = shape.clients;
+    words[STREAMS_RING_SLOTS >> 2] = shape.ringSlots;
+    words[STREAMS_REPLY_BYTES >> 2] = shape.replyBytes;
+    words[STREAMS_START >> 2] = shape.start;
+    words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
+    words[STREAMS_STATE >> 2] = STATE_STARTING;
+    for (let group = 0; group < shape.groups; group++) {
+      words[(streams.ring(group) + RING_CLAIM) >> 2] = shape.start;
+      words[(streams.ring(group) + RING_LAST_MARKER) >> 2] = shape.start - 1;
+      for (let replica = 0; replica < shape.replicas; replica++) {
+        words[streams.ringCursor(group, replica)] = shape.start;
+      }
+    }
+    Atomics.store(words, STREAMS_MAGIC_WORD >> 2, STREAMS_MAGIC);
+    return streams;
+  }
+
+  /** Looks at memory made by `create` in another thread. */
+  static attach(memory: SharedArrayBuffer): Streams {
+    if (!(memory instanceof SharedArrayBuffer) || memory.byteLength < RINGS) {
+      throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no streams', memory);
+    }
+    const words = new Int32Array(memory, 0, RINGS >> 2);
+    if (Atomics.load(words, STREAMS_MAGIC_WORD >> 2) !== STREAMS_MAGIC) {
+      throw new SabtreeError('ERR_NOT_A_TREE', 'the memory does not hold the streams of a store');
+    }
+    const version = words[STREAMS_LAYOUT_VERSION >> 2];
+    if (version !== LAYOUT_VERSION) {
+      throw new SabtreeError(
+        'ERR_LAYOUT_VERSION',
+        `the store was made with memory layout ${version}, this version of sabtree reads layout ${LAYOUT_VERSION}`,
+        version,
+      );
+    }
+    return new Streams(memory, {
+      groups: words[STREAMS_GROUPS >> 2],
+      executors: words[STREAMS_EXECUTORS >> 2],
+      replicas: words[STREAMS_REPLICAS >> 2],
+      clients: words[STREAMS_CLIENTS >> 2],
+      ringSlots: words[STREAMS_RING_SLOTS >> 2],
+      replyBytes: words[STREAMS_REPLY_BYTES >> 2],
+      start: words[STREAMS_START >> 2],
+    });
+  }
+
+  /** First byte of a ring's control. */
+  ring(group: number): number {
+    return RINGS + group * (RING_CURSORS + this.shape.replicas * CACHE_LINE);
+  }
+
+  /** Word index of a reader's cursor. */
+  ringCursor(group: number, replica: number): number {
+    return (this.ring(group) + RING_CURSORS + replica * CACHE_LINE) >> 2;
+  }
+
+  /** Word index of a ring's first publication word. */
+  publications(group: number): number {
+    return (this.publicationsAt >> 2) + group * this.shape.ringSlots;
+  }
+
+  /** First byte of a ring's slots. */
+  slots(group: number): number {
+    return this.slotsAt + group * this.shape.ringSlots * SLOT;
+  }
+
+  /** First byte of an executor's words. */
+  executor(replica: number, executor: number): number {
+    return this.executorsAt + (replica * this.shape.executors + executor) * EXECUTOR_SIZE;
+  }
+
+  /** First byte of a client's words. */
+  client(client: number): number {
+    return this.clientsAt + client * this.clientSize;
+  }
+
+  /** First byte of a client's reply ring for an executor. */
+  replies(client: number, executor: number): number {
+    return this.repliesAt + (client * this.shape.executors + executor) * this.shape.replyBytes;
+  }
+
+  /** The executor that executes a group's stream. */
+  executorOf(group: number): number {
+    return group % this.shape.executors;
+  }
+
+  /** Life of the store: one of the STATE_ codes. */
+  get state(): number {
+    return Atomics.load(this.words, STREAMS_STATE >> 2);
+  }
+
+  /** Bit set of the replicas that are not lost. */
+  get alive(): number {
+    return Atomics.load(this.words, STREAMS_ALIVE >> 2);
+  }
+}
+
+/**
+ * The group of a key, given in stored order as two words. Every replica and every client must agree on it: it depends on
+ * nothing but the key and the number of groups. A multiplicative hash, so that neighbouring keys spread.
+ */
+export function groupOf(low: number, high: number, groups: number): number {
+  const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b) ^ (low >>> 16), 0x9e3779b1);
+  return (((mixed ^ (mixed >>> 15)) >>> 0) * groups) / 4294967296 >>> 0;
+}
