@@ -95,6 +95,36 @@ export class ValueCodec {
     throw new SabtreeError('ERR_VALUE', `value must be ${wanted}, got ${show(value)}`, value);
   }
 
+  /** Checks a value and writes it at a byte offset (a multiple of 8). ERR_VALUE if it does not fit, and nothing is written. */
+  encode(views: ByteViews, offset: number, value: unknown): void {
+    const { code } = this;
+    if (code === VALUE_F64) {
+      if (typeof value !== 'number') this.refuse(value);
+      views.f64[offset >> 3] = value as number;
+    } else if (code === VALUE_U32) {
+      if (typeof value !== 'number' || value >>> 0 !== value) this.refuse(value);
+      views.u32[offset >> 2] = value as number;
+    } else if (code === VALUE_I32) {
+      if (typeof value !== 'number' || (value | 0) !== value) this.refuse(value);
+      views.i32[offset >> 2] = value as number;
+    } else if (code === VALUE_I64) {
+      if (typeof value !== 'bigint' || BigInt.asIntN(64, value) !== value) this.refuse(value);
+      views.i64[offset >> 3] = value as bigint;
+    } else {
+      this.encodeRecord(value, views.u8, offset);
+    }
+  }
+
+  /** The value at a byte offset (a multiple of 4; of 8 for 8-byte scalars). */
+  decode(views: ByteViews, offset: number): unknown {
+    const { code } = this;
+    if (code === VALUE_F64) return views.f64[offset >> 3];
+    if (code === VALUE_U32) return views.u32[offset >> 2];
+    if (code === VALUE_I32) return views.i32[offset >> 2];
+    if (code === VALUE_I64) return views.i64[offset >> 3];
+    return this.decodeRecord(views.u8, offset);
+  }
+
   /** @internal */
   encodeRecord(value: unknown, target: Uint8Array, offset: number): void {
     (this.record as RecordCodec).encode(value, target, offset);
@@ -103,6 +133,25 @@ export class ValueCodec {
   /** @internal */
   decodeRecord(source: Uint8Array, offset: number): unknown {
     return (this.record as RecordCodec).decode(source, offset);
+  }
+}
+
+/** One piece of private memory, seen as every element type. */
+export class ByteViews {
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly f64: Float64Array;
+  readonly i64: BigInt64Array;
+
+  /** @param bytes size, a multiple of 8. */
+  constructor(bytes: number) {
+    const memory = new ArrayBuffer(bytes);
+    this.u8 = new Uint8Array(memory);
+    this.u32 = new Uint32Array(memory);
+    this.i32 = new Int32Array(memory);
+    this.f64 = new Float64Array(memory);
+    this.i64 = new BigInt64Array(memory);
   }
 }
 

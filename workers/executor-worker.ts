@@ -39,8 +39,30 @@ let executor: Executor | undefined;
 let config: ExecutorConfig | undefined;
 let streams: Streams | undefined;
 
+/** An error as it crosses comlink, which would lose its class and code. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+}
+
+function failureOf(error: unknown): Failure {
+  return {
+    code: error instanceof SabtreeError ? error.code : 'ERR_EXECUTOR',
+    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  };
+}
+
 /** Attaches and allocates. Everything that can fail for lack of memory fails here, before the store opens. */
-function prepare(given: ExecutorConfig): void {
+function prepare(given: ExecutorConfig): Failure | undefined {
+  try {
+    setUp(given);
+    return undefined;
+  } catch (error) {
+    return failureOf(error);
+  }
+}
+
+function setUp(given: ExecutorConfig): void {
   config = given;
   streams = Streams.attach(given.streams);
   const values = ValueCodec.opaque(given.value);
@@ -56,7 +78,7 @@ function prepare(given: ExecutorConfig): void {
 }
 
 /** Executes until the store closes. @returns undefined, or why the replica was lost. */
-function run(): { code: string; message: string } | undefined {
+function run(): Failure | undefined {
   if (executor === undefined || config === undefined || streams === undefined) throw new Error('run before prepare');
   const { replica } = config;
   const state = (streams.executor(replica, config.executor) + EXECUTOR_STATE) >> 2;
@@ -65,11 +87,15 @@ function run(): { code: string; message: string } | undefined {
     executor.run();
     return undefined;
   } catch (error) {
-    const code = error instanceof SabtreeError ? error.code : 'ERR_EXECUTOR';
-    const failure =
-      code === 'ERR_MEMORY_EXHAUSTED' ? FAILURE_MEMORY : code === 'ERR_LATCH_LOST' ? FAILURE_LATCH : FAILURE_EXECUTOR;
-    loseReplica(streams, replica, failure);
-    return { code, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+    const failure = failureOf(error);
+    const why =
+      failure.code === 'ERR_MEMORY_EXHAUSTED'
+        ? FAILURE_MEMORY
+        : failure.code === 'ERR_LATCH_LOST'
+          ? FAILURE_LATCH
+          : FAILURE_EXECUTOR;
+    loseReplica(streams, replica, why);
+    return failure;
   } finally {
     Atomics.store(streams.words, state, EXECUTOR_STOPPED);
   }
@@ -77,8 +103,8 @@ function run(): { code: string; message: string } | undefined {
 
 /** The control plane of an executor's thread. */
 export interface ExecutorControl {
-  prepare(config: ExecutorConfig): void;
-  run(): { code: string; message: string } | undefined;
+  prepare(config: ExecutorConfig): Failure | undefined;
+  run(): Failure | undefined;
 }
 
 const control: ExecutorControl = { prepare, run };

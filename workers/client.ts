@@ -1,0 +1,579 @@
+/**
+ * A thread's own connection to a store: it encodes commands, appends them to the groups' rings, and takes the replies out
+ * of its reply rings. One claim carries as many commands as are at hand.
+ *
+ * It is a state machine that never waits; `drive` (blocking) and `pump` (asynchronous) move it on.
+ */
+import { SabtreeError } from '../engine/errors.ts';
+import { KeyOrder, keySize, writeKey, keyView } from '../engine/keys.ts';
+import type { Range } from '../engine/range.ts';
+import { ByteViews, type ValueCodec } from '../engine/values.ts';
+import {
+  OP_ADD,
+  OP_COMPARE_AND_SET,
+  OP_COUNT,
+  OP_DELETE,
+  OP_DIGEST,
+  OP_FIRST,
+  OP_GET,
+  OP_HAS,
+  OP_LAST,
+  OP_LAST_POINT,
+  OP_MARKER,
+  OP_RANGE,
+  OPERATION_CLIENT,
+  OPERATION_GROUPS,
+  OPERATION_KEY,
+  OPERATION_SEQUENCE,
+  OPERATION_VALUE,
+  RANGE_LIMIT,
+  RANGE_UPPER,
+  REPLY_LENGTH_SHIFT,
+  REPLY_PAYLOAD,
+  SLOT,
+  STATUS_TRUE,
+} from '../layout/operation.ts';
+import {
+  CLIENT_FREE,
+  CLIENT_GENERATION,
+  CLIENT_SIGNAL,
+  CLIENT_SLEEPING,
+  CLIENT_STATE,
+  CLIENT_USED,
+  STATE_OPEN,
+} from '../layout/streams.ts';
+import { canBlock } from '../engine/backoff.ts';
+import { fail } from '../engine/attachment.ts';
+import { stateError } from './failure.ts';
+import type { ExecutionModel } from './models/model.ts';
+import { type GroupRun, Multicast } from './multicast.ts';
+import { writtenWord, replySize } from './replies.ts';
+import { announcementOf, FULL } from './ring.ts';
+import { groupOf, type Streams } from './streams.ts';
+import type { WaitStrategy } from './waiting.ts';
+import { keepAlive } from '#platform';
+
+/** Most commands a client has under way. A power of two. */
+export const WINDOW = 4096;
+
+/** Takes the results of commands as they come. */
+export interface Sink {
+  /** Result of the command that was added with this index. */
+  settle(index: number, result: unknown): void;
+  /** Its error instead. */
+  refuse(index: number, error: SabtreeError): void;
+}
+
+/** One command, ready to be encoded. */
+export interface Call {
+  readonly op: number;
+  readonly key: unknown;
+  readonly value: unknown;
+  readonly expected: unknown;
+  readonly range: Range | undefined;
+  readonly sink: Sink;
+  readonly index: number;
+}
+
+/** Records of one group that wait to be sent. */
+class Outbox extends ByteViews implements GroupRun {
+  slots = 0;
+  lastMarker = -1;
+  get bytes(): Uint8Array {
+    return this.u8;
+  }
+  get words(): Int32Array {
+    return this.i32;
+  }
+}
+
+/** What a client is made with. */
+export interface ClientParts {
+  readonly streams: Streams;
+  readonly model: ExecutionModel;
+  readonly keyCode: number;
+  readonly values: ValueCodec;
+  readonly wait: WaitStrategy;
+}
+
+/** A thread's connection to a store. */
+export class Client {
+  /** Number of this client in the store. */
+  readonly id: number;
+  /** Most entries that one ordered range answers. */
+  readonly rangeLimit: number;
+  private readonly streams: Streams;
+  private readonly words: Int32Array;
+  private readonly model: ExecutionModel;
+  private readonly keyCode: number;
+  private readonly keyBytes: number;
+  private readonly order: KeyOrder;
+  private readonly values: ValueCodec;
+  private readonly wait: WaitStrategy;
+  private readonly multicast: Multicast;
+  private readonly boxes: readonly Outbox[];
+  /** For each many-group command in the boxes: its index, group and byte offset, flattened. */
+  private readonly numbered: number[] = [];
+  private many = 0;
+  private readonly announcement: number;
+  private readonly allGroups: number;
+
+  private sequence: number;
+  private readonly sinks: (Sink | undefined)[] = new Array(WINDOW);
+  private readonly indices = new Uint32Array(WINDOW);
+  private readonly ops = new Uint8Array(WINDOW);
+  private readonly bounds = new Uint32Array(WINDOW);
+  private readonly sequences = new Uint32Array(WINDOW);
+  /** Commands under way: in a box or without a reply. */
+  outstanding = 0;
+  /** Bytes of replies that may still come from each executor. */
+  private readonly expected: Float64Array;
+  /** Position up to which each reply ring has been read. */
+  private readonly taken: Int32Array;
+  private readonly written: readonly number[];
+  private readonly inbox: ByteViews;
+  private readonly rawKey: ByteViews;
+
+  private readonly overflow: Call[] = [];
+  private pumping = false;
+  private release: (() => void) | undefined;
+  private closed = false;
+  private idlers: (() => void)[] = [];
+
+  constructor(parts: ClientParts) {
+    const { streams, keyCode, values } = parts;
+    this.streams = streams;
+    this.words = streams.words;
+    this.model = parts.model;
+    this.keyCode = keyCode;
+    this.keyBytes = keySize(keyCode);
+    this.order = new KeyOrder(keyCode);
+    this.values = values;
+    this.wait = parts.wait;
+    this.id = claimClient(streams);
+    const { groups, executors, replyBytes } = streams.shape;
+    this.multicast = new Multicast(streams, this.id + 1);
+    const { maxRun } = this.multicast.rings[0];
+    this.boxes = this.multicast.rings.map(() => new Outbox(maxRun * SLOT));
+    this.announcement = announcementOf(streams, this.id);
+    this.allGroups = groups === 32 ? -1 : (1 << groups) - 1;
+    this.expected = new Float64Array(executors);
+    this.written = Array.from({ length: executors }, (_, e) => writtenWord(streams, this.id, e));
+    this.taken = Int32Array.from(this.written, (word) => Atomics.load(this.words, word));
+    this.inbox = new ByteViews(replyBytes);
+    this.rawKey = new ByteViews(8);
+    // Every generation of a slot counts from elsewhere, so that a late reply to the last one is not mistaken.
+    this.sequence = Math.imul(this.words[(streams.client(this.id) + CLIENT_GENERATION) >> 2], 0x01000193);
+    const room = Math.min(replyBytes >> 1, 32768) - 64;
+    this.rangeLimit = Math.floor(room / (this.keyBytes + values.stride));
+  }
+
+  /** True while the store takes commands and this client was not closed. */
+  private get open(): boolean {
+    return !this.closed && this.streams.state === STATE_OPEN;
+  }
+
+  /** The error that a call gets now. */
+  private closedError(): SabtreeError {
+    return this.closed ? new SabtreeError('ERR_CLOSED', 'the client was closed') : stateError(this.streams);
+  }
+
+  // --- encoding -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Encodes one command into the boxes. False if there is no room right now (window, reply rings or a box); nothing was
+   * done then. @throws ERR_KEY, ERR_VALUE, ERR_UNSUPPORTED; nothing was done then either.
+   */
+  private encode(call: Call): boolean {
+    if (this.outstanding >= WINDOW) return false;
+    const { op, range } = call;
+    const { values, streams, boxes } = this;
+    const point = op <= OP_LAST_POINT;
+    let toAll = true;
+    let group = 0;
+    if (point) {
+      this.order.take(call.key);
+      group = groupOf(this.order.low, this.order.high, streams.shape.groups);
+      toAll = this.model.toAllGroups(op);
+    }
+    // With one group, everything is a one-group command.
+    if (streams.shape.groups === 1) toAll = false;
+    const executor = streams.executorOf(group);
+    const valueRoom = (values.stride + 7) & ~7;
+    const bytes =
+      op === OP_GET || op === OP_HAS || op === OP_DELETE
+        ? OPERATION_VALUE
+        : OPERATION_VALUE + (op === OP_COMPARE_AND_SET ? 2 * valueRoom : op === OP_RANGE || !point ? 16 : valueRoom);
+    const slots = (bytes + SLOT - 1) >> 6;
+    const bound = this.replyBound(op, range);
+    if (this.expected[executor] + bound > streams.shape.replyBytes) return false;
+    const box = boxes[group];
+    const most = box.u8.length / SLOT;
+    if (box.slots + slots > most) return false;
+    if (toAll) for (const other of boxes) if (other.slots + 1 > most) return false;
+
+    const at = box.slots * SLOT;
+    const word = at >> 2;
+    const { i32 } = box;
+    // A box is used again and again: clear the header's words that are not set below.
+    i32[word] = op | (slots << 16);
+    i32[(at + OPERATION_CLIENT) >> 2] = this.id;
+    i32[(at + OPERATION_SEQUENCE) >> 2] = this.sequence;
+    i32[(at + OPERATION_GROUPS) >> 2] = toAll ? this.allGroups : 0;
+    if (point) {
+      i32[(at + OPERATION_KEY) >> 2] = this.order.low;
+      i32[(at + OPERATION_KEY + 4) >> 2] = this.order.high;
+      if (op > OP_HAS && op !== OP_DELETE) {
+        if (op === OP_ADD && typeof call.value !== 'number' && typeof call.value !== 'bigint') values.refuse(call.value);
+        values.encode(box, at + OPERATION_VALUE, call.value);
+        if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
+      }
+    } else if (op === OP_RANGE) {
+      const { flags, lower, upper, limit } = range as Range;
+      this.putRawKey(box, at + OPERATION_KEY, lower);
+      this.putRawKey(box, at + RANGE_UPPER, upper);
+      box.u8[at + 1] = flags;
+      i32[(at + RANGE_LIMIT) >> 2] = Math.min(limit, this.rangeLimit);
+    } else if (op === OP_DIGEST) {
+      i32[(at + OPERATION_KEY) >> 2] = call.key as number;
+    } else if (op !== OP_COUNT && op !== OP_FIRST && op !== OP_LAST) {
+      this.putRawKey(box, at + OPERATION_KEY, call.key);
+    }
+
+    // Nothing can fail from here on.
+    if (toAll) this.addMarkers(group, at);
+    box.slots += slots;
+    const place = this.sequence & (WINDOW - 1);
+    this.sinks[place] = call.sink;
+    this.indices[place] = call.index;
+    this.ops[place] = op;
+    this.bounds[place] = bound;
+    this.sequences[place] = this.sequence;
+    this.sequence = (this.sequence + 1) | 0;
+    this.expected[executor] += bound;
+    this.outstanding++;
+    return true;
+  }
+
+  private putRawKey(box: ByteViews, at: number, key: unknown): void {
+    if (key === undefined) return;
+    writeKey(this.keyCode, keyView(this.keyCode, box.u8.buffer, at, 1), 0, key);
+  }
+
+  /** Puts markers for the command at `at` of `group` into all other boxes, and notes where its number belongs. */
+  private addMarkers(group: number, at: number): void {
+    const command = this.many++;
+    const { boxes, numbered } = this;
+    for (let g = 0; g < boxes.length; g++) {
+      const box = boxes[g];
+      const place = box.slots * SLOT;
+      box.lastMarker = box.slots;
+      if (g === group) {
+        numbered.push(command, g, at);
+        continue;
+      }
+      numbered.push(command, g, place);
+      const { i32 } = box;
+      i32[place >> 2] = OP_MARKER | (1 << 16);
+      i32[(place + OPERATION_CLIENT) >> 2] = this.id;
+      i32[(place + OPERATION_SEQUENCE) >> 2] = this.sequence;
+      i32[(place + OPERATION_GROUPS) >> 2] = this.allGroups;
+      i32[(place + OPERATION_KEY) >> 2] = group;
+      i32[(place + OPERATION_KEY + 4) >> 2] = 0;
+      box.slots++;
+    }
+  }
+
+  /** Most bytes a command's reply can take. */
+  private replyBound(op: number, range: Range | undefined): number {
+    const { values, keyBytes } = this;
+    if (op === OP_GET || op === OP_ADD) return replySize(values.stride);
+    if (op <= OP_LAST_POINT) return REPLY_PAYLOAD;
+    if (op === OP_RANGE) {
+      const entries = Math.min((range as Range).limit, this.rangeLimit);
+      return replySize(16 + entries * (keyBytes + values.stride));
+    }
+    if (op === OP_COUNT || op === OP_DIGEST) return replySize(16);
+    return replySize(8 + values.stride);
+  }
+
+  // --- sending ------------------------------------------------------------------------------------------------------
+
+  /** Sends what is in the boxes as far as there is room; true if all of it went. */
+  private send(): boolean {
+    const { boxes, multicast } = this;
+    if (this.many > 0) {
+      if (!multicast.tryAppend(boxes, this.numbered, this.many)) return false;
+      for (const box of boxes) {
+        box.slots = 0;
+        box.lastMarker = -1;
+      }
+      this.many = 0;
+      this.numbered.length = 0;
+      return true;
+    }
+    let all = true;
+    for (let group = 0; group < boxes.length; group++) {
+      const box = boxes[group];
+      if (box.slots === 0) continue;
+      const ring = multicast.rings[group];
+      if (ring.tryAppend(box.u8, box.slots, multicast.keepFromSingles, this.announcement) === FULL) all = false;
+      else box.slots = 0;
+    }
+    return all;
+  }
+
+  private get unsent(): boolean {
+    for (const box of this.boxes) if (box.slots > 0) return true;
+    return false;
+  }
+
+  // --- receiving ----------------------------------------------------------------------------------------------------
+
+  /** Takes all replies there are; returns their number. */
+  private receive(): number {
+    const { words, written, taken, streams, inbox } = this;
+    const mask = streams.shape.replyBytes - 1;
+    let count = 0;
+    for (let executor = 0; executor < written.length; executor++) {
+      const end = Atomics.load(words, written[executor]);
+      const length = (end - taken[executor]) | 0;
+      if (length <= 0) continue;
+      const ring = streams.replies(this.id, executor);
+      const first = taken[executor] & mask;
+      const untilEnd = mask + 1 - first;
+      // One private copy, in which no reply is broken by the ring's end.
+      if (length <= untilEnd) {
+        inbox.u8.set(streams.bytes.subarray(ring + first, ring + first + length));
+      } else {
+        inbox.u8.set(streams.bytes.subarray(ring + first, ring + first + untilEnd));
+        inbox.u8.set(streams.bytes.subarray(ring, ring + length - untilEnd), untilEnd);
+      }
+      taken[executor] = end;
+      for (let at = 0; at < length; ) {
+        const head = inbox.u32[(at >> 2) + 1];
+        this.settle(executor, inbox.i32[at >> 2], head & 0xff, at + REPLY_PAYLOAD);
+        at += replySize(head >>> REPLY_LENGTH_SHIFT);
+        count++;
+      }
+    }
+    return count;
+  }
+
+  /** Gives a reply to whoever waits for it. A reply that nobody waits for (a second one) is left aside. */
+  private settle(executor: number, sequence: number, status: number, payload: number): void {
+    const place = sequence & (WINDOW - 1);
+    const sink = this.sinks[place];
+    if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
+    this.sinks[place] = undefined;
+    this.outstanding--;
+    this.expected[executor] -= this.bounds[place];
+    const op = this.ops[place];
+    const index = this.indices[place];
+    if (status > STATUS_TRUE) {
+      try {
+        fail(status);
+      } catch (error) {
+        sink.refuse(index, error as SabtreeError);
+      }
+      return;
+    }
+    sink.settle(index, this.result(op, status === STATUS_TRUE, payload));
+  }
+
+  /** What a reply's bytes stand for. */
+  private result(op: number, yes: boolean, at: number): unknown {
+    const { inbox, values } = this;
+    if (op === OP_GET || op === OP_ADD) return yes ? values.decode(inbox, at) : undefined;
+    if (op <= OP_LAST_POINT) return yes;
+    if (op === OP_COUNT) return inbox.f64[at >> 3];
+    if (op === OP_DIGEST) return { digest: BigInt.asUintN(64, inbox.i64[at >> 3]), count: inbox.f64[(at >> 3) + 1] };
+    if (op === OP_RANGE) {
+      const count = inbox.u32[at >> 2];
+      const keysAt = at + 8;
+      const valuesAt = keysAt + ((count * this.keyBytes + 7) & ~7);
+      const keys = keyView(this.keyCode, inbox.u8.buffer, keysAt, count);
+      const entries = new Array(count);
+      for (let i = 0; i < count; i++) entries[i] = [keys[i], values.decode(inbox, valuesAt + i * values.stride)];
+      return { entries, more: inbox.u32[(at >> 2) + 1] === 1 };
+    }
+    if (!yes) return undefined;
+    this.rawKey.u8.set(inbox.u8.subarray(at, at + 8));
+    return [keyView(this.keyCode, this.rawKey.u8.buffer, 0, 1)[0], values.decode(inbox, at + 8)];
+  }
+
+  /** Gives every command under way the store's error. */
+  private refuseAll(): void {
+    const error = this.closedError();
+    for (const box of this.boxes) {
+      box.slots = 0;
+      box.lastMarker = -1;
+    }
+    this.many = 0;
+    this.numbered.length = 0;
+    for (let place = 0; place < WINDOW; place++) {
+      const sink = this.sinks[place];
+      if (sink === undefined) continue;
+      this.sinks[place] = undefined;
+      sink.refuse(this.indices[place], error);
+    }
+    this.outstanding = 0;
+    this.expected.fill(0);
+    for (const call of this.overflow.splice(0)) call.sink.refuse(call.index, error);
+    this.settleIdle();
+  }
+
+  // --- blocking -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Runs commands to their end, blocking this thread. Commands given before are sent first.
+   * @param calls gives the next command, or undefined when there is none left.
+   * @throws ERR_WOULD_BLOCK where the thread may not block; ERR_CLOSED and the like.
+   */
+  drive(calls: () => Call | undefined, done: () => boolean): void {
+    if (!canBlock()) throw new SabtreeError('ERR_WOULD_BLOCK', 'this thread may not block: use the asynchronous methods');
+    if (!this.open) throw this.closedError();
+    let next = calls();
+    while (next !== undefined || !done()) {
+      while (this.overflow.length > 0 && this.encode(this.overflow[0])) this.overflow.shift();
+      while (next !== undefined && this.overflow.length === 0 && this.encode(next)) next = calls();
+      this.send();
+      if (next === undefined && done()) break;
+      this.waitForReplies();
+      if (!this.open) {
+        const error = this.closedError();
+        this.refuseAll();
+        throw error;
+      }
+    }
+  }
+
+  /** Blocks until something came in, or there may be room again. */
+  private waitForReplies(): void {
+    const { words, wait } = this;
+    const base = this.streams.client(this.id);
+    const signal = (base + CLIENT_SIGNAL) >> 2;
+    const sleeping = (base + CLIENT_SLEEPING) >> 2;
+    for (let looks = 0; ; looks++) {
+      if (this.receive() > 0 || !this.open) return;
+      if (this.unsent && this.send()) return;
+      if (!wait.idle(looks)) continue;
+      const ticket = Atomics.load(words, signal);
+      Atomics.store(words, sleeping, 1);
+      // The last look: see ReplyWriter.wake.
+      if (this.receive() === 0 && this.open) {
+        // Room in a ring is not told to this signal, so a thread with unsent records looks again soon.
+        Atomics.wait(words, signal, ticket, this.unsent ? 0.2 : 1000);
+      } else {
+        Atomics.store(words, sleeping, 0);
+        return;
+      }
+      Atomics.store(words, sleeping, 0);
+    }
+  }
+
+  // --- asynchronous -------------------------------------------------------------------------------------------------
+
+  /** Takes a command; it is sent with all others of this turn of the event loop. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED */
+  submit(call: Call): void {
+    if (!this.open) throw this.closedError();
+    if (this.overflow.length > 0 || !this.encode(call)) {
+      this.checkCall(call);
+      this.overflow.push(call);
+    }
+    if (!this.pumping) {
+      this.pumping = true;
+      this.release ??= keepAlive();
+      queueMicrotask(this.pump);
+    }
+  }
+
+  /** Refuses a wrong command that could not be encoded yet for lack of room. */
+  private checkCall(call: Call): void {
+    const { op } = call;
+    if (op <= OP_LAST_POINT) this.order.take(call.key);
+    if (op > OP_HAS && op <= OP_LAST_POINT && op !== OP_DELETE) {
+      this.values.encode(this.checkRoom, 0, call.value);
+      if (op === OP_COMPARE_AND_SET) this.values.encode(this.checkRoom, 0, call.expected);
+    }
+  }
+
+  private readonly checkRoom = new ByteViews(1024);
+
+  /** Moves everything on as far as it goes now, and comes back when there is more to do. */
+  private readonly pump = (): void => {
+    const { words, overflow } = this;
+    const base = this.streams.client(this.id);
+    const signal = (base + CLIENT_SIGNAL) >> 2;
+    const sleeping = (base + CLIENT_SLEEPING) >> 2;
+    for (;;) {
+      if (!this.open) {
+        this.refuseAll();
+        break;
+      }
+      let moved = 0;
+      while (moved < overflow.length && this.encode(overflow[moved])) moved++;
+      if (moved > 0) overflow.splice(0, moved);
+      this.send();
+      if (this.receive() > 0) continue;
+      if (this.outstanding === 0 && overflow.length === 0) break;
+      const ticket = Atomics.load(words, signal);
+      Atomics.store(words, sleeping, 1);
+      // The last look before sleeping: see ReplyWriter.wake.
+      if (this.receive() > 0) {
+        Atomics.store(words, sleeping, 0);
+        continue;
+      }
+      // Room in a ring is not told to this signal, so with unsent records it is looked at again soon.
+      const waited = Atomics.waitAsync(words, signal, ticket, this.unsent ? 1 : 1000);
+      if (waited.async) {
+        void waited.value.then(this.pump);
+        return;
+      }
+      Atomics.store(words, sleeping, 0);
+    }
+    Atomics.store(words, sleeping, 0);
+    this.pumping = false;
+    this.release?.();
+    this.release = undefined;
+    this.settleIdle();
+  };
+
+  private settleIdle(): void {
+    for (const idler of this.idlers.splice(0)) idler();
+  }
+
+  /** Resolves when nothing is under way any more. */
+  whenIdle(): Promise<void> {
+    if (this.outstanding === 0 && this.overflow.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.idlers.push(resolve));
+  }
+
+  /** Ends this client. Commands under way get ERR_CLOSED; await `whenIdle` first to have them answered. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    const clean = this.outstanding === 0;
+    if (!clean) this.refuseAll();
+    // Replies may still be on their way into the rings of a client that left early: its slot is not used again.
+    const state = (this.streams.client(this.id) + CLIENT_STATE) >> 2;
+    if (clean) Atomics.store(this.words, state, CLIENT_FREE);
+    const signal = (this.streams.client(this.id) + CLIENT_SIGNAL) >> 2;
+    Atomics.add(this.words, signal, 1);
+    Atomics.notify(this.words, signal);
+  }
+}
+
+/** Claims a free client slot. */
+function claimClient(streams: Streams): number {
+  const { words, shape } = streams;
+  if (streams.state !== STATE_OPEN) throw stateError(streams);
+  for (let client = 0; client < shape.clients; client++) {
+    const base = streams.client(client);
+    if (Atomics.compareExchange(words, (base + CLIENT_STATE) >> 2, CLIENT_FREE, CLIENT_USED) === CLIENT_FREE) {
+      Atomics.add(words, (base + CLIENT_GENERATION) >> 2, 1);
+      return client;
+    }
+  }
+  throw new SabtreeError('ERR_TOO_MANY_THREADS', `the store has all of its ${shape.clients} clients; see the option clients`, shape.clients);
+}

@@ -1,0 +1,520 @@
+import type { Attachment } from '../engine/attachment.ts';
+import { SabtreeError, show } from '../engine/errors.ts';
+import { isKey, type KeyType, refuseKey } from '../engine/keys.ts';
+import { type Range, type RangeOptions, rangeOf } from '../engine/range.ts';
+import { keyCode } from '../engine/shape.ts';
+import { attachReader, type Column, type TreeReader } from '../engine/shared-tree.ts';
+import { ByteViews, type ScalarType, ValueCodec, type ValueType } from '../engine/values.ts';
+import {
+  OP_ADD,
+  OP_CEILING,
+  OP_COMPARE_AND_SET,
+  OP_COUNT,
+  OP_DELETE,
+  OP_FIRST,
+  OP_FLOOR,
+  OP_GET,
+  OP_HAS,
+  OP_HIGHER,
+  OP_INSERT,
+  OP_LAST,
+  OP_LAST_POINT,
+  OP_LOWER,
+  OP_PUT,
+  OP_RANGE,
+  OP_UPDATE,
+} from '../layout/operation.ts';
+import { STREAMS_HOME } from '../layout/streams.ts';
+import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { type Call, Client, type Sink } from './client.ts';
+import { type Command, commandCode, type Result } from './commands.ts';
+import { modelOf } from './models/index.ts';
+import type { ModelName } from './models/model.ts';
+import { Streams } from './streams.ts';
+import { type WaitName, waitStrategy } from './waiting.ts';
+
+/** What another thread needs to connect to a store. Structured-cloneable. */
+export interface StoreHandle {
+  readonly sabtree: 'store';
+  /** Version of the memory layout. */
+  readonly layout: number;
+  readonly streams: SharedArrayBuffer;
+  /** The replicas' memories. */
+  readonly memories: readonly WebAssembly.Memory[];
+  readonly key: KeyType;
+  /** The value type's name; 'record' if it is a schema, which then has to be given to `connect` as well. */
+  readonly value: ScalarType | 'record';
+  readonly model: ModelName;
+  readonly wait: WaitName;
+}
+
+/** Options of `connect`. */
+export interface ConnectOptions<V extends ValueType = ValueType> {
+  /** The value type; needed for records, whose schema cannot travel between threads. */
+  readonly value?: V;
+  /** How this client's blocking calls wait: 'spin', 'yield' or 'park' (default: the store's). */
+  readonly wait?: WaitName;
+}
+
+/** An ordered range as one command answers it. */
+interface RangeReply<K, V> {
+  readonly entries: [K, V][];
+  readonly more: boolean;
+}
+
+/** One awaited command. */
+class PromiseSink implements Sink {
+  private readonly resolve: (value: never) => void;
+  private readonly reject: (error: SabtreeError) => void;
+
+  constructor(resolve: (value: never) => void, reject: (error: SabtreeError) => void) {
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  settle(_index: number, result: unknown): void {
+    this.resolve(result as never);
+  }
+
+  refuse(_index: number, error: SabtreeError): void {
+    this.reject(error);
+  }
+}
+
+/** Gathers the results of a batch in its order. */
+class BatchSink implements Sink {
+  readonly results: unknown[];
+  left: number;
+  /** Called when the last result is there. */
+  whenDone: (() => void) | undefined;
+  /** Set if the store itself failed. */
+  lost: SabtreeError | undefined;
+
+  constructor(size: number) {
+    this.results = new Array(size);
+    this.left = size;
+  }
+
+  settle(index: number, result: unknown): void {
+    this.results[index] = result;
+    if (--this.left === 0) this.whenDone?.();
+  }
+
+  refuse(index: number, error: SabtreeError): void {
+    if (error.code !== 'ERR_UNSUPPORTED' && error.code !== 'ERR_UNKNOWN_COMMAND') this.lost ??= error;
+    this.settle(index, error);
+  }
+}
+
+/**
+ * A client of a store: every method comes twice, asynchronous (`put`) and blocking (`putSync`, where the thread may block:
+ * everywhere but on a browser's main thread).
+ *
+ * Promise: commands are linearizable. A command's answer is given after the home replica has executed it, and every
+ * replica executes it at the same place of the order. Commands of one client on the same key take effect in the order
+ * in which they were given.
+ *
+ * `tree` reads the home replica directly, with no message: also linearizable, key by key, and far cheaper; but what a
+ * direct range sees is one state of the home replica's tree, not a place in the order.
+ *
+ * Asynchronous calls of one turn of the event loop travel together. A call that cannot be sent yet, because a ring is full,
+ * waits; nothing is lost. All methods throw (or reject with) ERR_KEY and ERR_VALUE for wrong arguments, ERR_CLOSED after
+ * `close`, and ERR_REPLICAS_LOST, ERR_MEMORY_EXHAUSTED or ERR_LATCH_LOST when the store has failed.
+ */
+export class StoreClient<K = number, V = number> {
+  /** The home replica's tree, for direct reads in this thread. */
+  readonly tree: TreeReader<K, V>;
+  /** The handle this client was made from. */
+  readonly handle: StoreHandle;
+  /** @internal */
+  readonly client: Client;
+  /** @internal */
+  readonly streams: Streams;
+  private readonly keyType: number;
+  private readonly values: ValueCodec;
+  private readonly probe = new ByteViews(1024);
+
+  /** @internal */
+  constructor(handle: StoreHandle, streams: Streams, options: ConnectOptions) {
+    const type = options.value ?? handle.value;
+    if (type === 'record') {
+      throw new SabtreeError('ERR_SCHEMA_MISMATCH', 'a store of records is connected to with its schema: connect(handle, { value: schema })');
+    }
+    this.handle = handle;
+    this.streams = streams;
+    this.keyType = keyCode(handle.key);
+    this.values = new ValueCodec(type as ValueType);
+    const home = Atomics.load(streams.words, STREAMS_HOME >> 2);
+    this.tree = attachReader<K, V>(
+      { sabtree: 'tree', layout: handle.layout, memory: handle.memories[home], key: handle.key, value: handle.value },
+      { value: type as ValueType },
+    );
+    try {
+      this.client = new Client({
+        streams,
+        model: modelOf(handle.model),
+        keyCode: this.keyType,
+        values: this.values,
+        wait: waitStrategy(options.wait ?? handle.wait),
+      });
+    } catch (error) {
+      this.tree.close();
+      throw error;
+    }
+  }
+
+  /** @internal */
+  protected get attachment(): Attachment {
+    return this.tree.attachment;
+  }
+
+  // --- one command --------------------------------------------------------------------------------------------------
+
+  /** Sends one command and promises its result. */
+  protected ask<R>(op: number, key: unknown, value?: unknown, expected?: unknown, range?: Range): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      this.client.submit({ op, key, value, expected, range, sink: new PromiseSink(resolve, reject), index: 0 });
+    });
+  }
+
+  /** Sends one command and blocks for its result. */
+  protected askSync<R>(op: number, key: unknown, value?: unknown, expected?: unknown, range?: Range): R {
+    const sink = new BatchSink(1);
+    let call: Call | undefined = { op, key, value, expected, range, sink, index: 0 };
+    this.client.drive(
+      () => {
+        const next = call;
+        call = undefined;
+        return next;
+      },
+      () => sink.left === 0,
+    );
+    const [result] = sink.results;
+    if (result instanceof SabtreeError) throw result;
+    return result as R;
+  }
+
+  /** The value of `key`, or undefined. */
+  get(key: K): Promise<V | undefined> {
+    return this.ask(OP_GET, key);
+  }
+  getSync(key: K): V | undefined {
+    return this.askSync(OP_GET, key);
+  }
+
+  /** Whether `key` is there. */
+  has(key: K): Promise<boolean> {
+    return this.ask(OP_HAS, key);
+  }
+  hasSync(key: K): boolean {
+    return this.askSync(OP_HAS, key);
+  }
+
+  /** Writes an entry, present or not. Answers true if the key is new. */
+  put(key: K, value: V): Promise<boolean> {
+    return this.ask(OP_PUT, key, value);
+  }
+  putSync(key: K, value: V): boolean {
+    return this.askSync(OP_PUT, key, value);
+  }
+
+  /** Writes an entry only if the key is absent. Answers whether it did. */
+  insert(key: K, value: V): Promise<boolean> {
+    return this.ask(OP_INSERT, key, value);
+  }
+  insertSync(key: K, value: V): boolean {
+    return this.askSync(OP_INSERT, key, value);
+  }
+
+  /** Writes an entry only if the key is present. Answers whether it did. */
+  update(key: K, value: V): Promise<boolean> {
+    return this.ask(OP_UPDATE, key, value);
+  }
+  updateSync(key: K, value: V): boolean {
+    return this.askSync(OP_UPDATE, key, value);
+  }
+
+  /** Removes an entry. Answers whether it was there. */
+  delete(key: K): Promise<boolean> {
+    return this.ask(OP_DELETE, key);
+  }
+  deleteSync(key: K): boolean {
+    return this.askSync(OP_DELETE, key);
+  }
+
+  /** Writes `value` only if the present value is `expected`, byte for byte. Answers whether it did. */
+  compareAndSet(key: K, expected: V, value: V): Promise<boolean> {
+    return this.ask(OP_COMPARE_AND_SET, key, value, expected);
+  }
+  compareAndSetSync(key: K, expected: V, value: V): boolean {
+    return this.askSync(OP_COMPARE_AND_SET, key, value, expected);
+  }
+
+  /** Adds to a numeric value; an absent key counts as 0. Answers the value before, undefined if there was none. */
+  add(key: K, by: V): Promise<V | undefined> {
+    return this.ask(OP_ADD, key, by);
+  }
+  addSync(key: K, by: V): V | undefined {
+    return this.askSync(OP_ADD, key, by);
+  }
+
+  /** The entry with the greatest key <= `key`, in the order of commands. */
+  floor(key: K): Promise<[K, V] | undefined> {
+    return this.ask(OP_FLOOR, this.checked(key));
+  }
+  floorSync(key: K): [K, V] | undefined {
+    return this.askSync(OP_FLOOR, this.checked(key));
+  }
+
+  /** The entry with the smallest key >= `key`. */
+  ceiling(key: K): Promise<[K, V] | undefined> {
+    return this.ask(OP_CEILING, this.checked(key));
+  }
+  ceilingSync(key: K): [K, V] | undefined {
+    return this.askSync(OP_CEILING, this.checked(key));
+  }
+
+  /** The entry with the greatest key < `key`. */
+  lower(key: K): Promise<[K, V] | undefined> {
+    return this.ask(OP_LOWER, this.checked(key));
+  }
+  lowerSync(key: K): [K, V] | undefined {
+    return this.askSync(OP_LOWER, this.checked(key));
+  }
+
+  /** The entry with the smallest key > `key`. */
+  higher(key: K): Promise<[K, V] | undefined> {
+    return this.ask(OP_HIGHER, this.checked(key));
+  }
+  higherSync(key: K): [K, V] | undefined {
+    return this.askSync(OP_HIGHER, this.checked(key));
+  }
+
+  /** The entry with the smallest key. */
+  first(): Promise<[K, V] | undefined> {
+    return this.ask(OP_FIRST, undefined);
+  }
+  firstSync(): [K, V] | undefined {
+    return this.askSync(OP_FIRST, undefined);
+  }
+
+  /** The entry with the greatest key. */
+  last(): Promise<[K, V] | undefined> {
+    return this.ask(OP_LAST, undefined);
+  }
+  lastSync(): [K, V] | undefined {
+    return this.askSync(OP_LAST, undefined);
+  }
+
+  /** Number of entries at this command's place in the order. */
+  count(): Promise<number> {
+    return this.ask(OP_COUNT, undefined);
+  }
+  countSync(): number {
+    return this.askSync(OP_COUNT, undefined);
+  }
+
+  /** Most entries that `range` answers at one place of the order. */
+  get rangeLimit(): number {
+    return this.client.rangeLimit;
+  }
+
+  /**
+   * The entries of a range at one place in the order of commands, up to `rangeLimit` entries; a longer range comes in
+   * pieces of that size, each a command of its own. Every ordered range stops all executors of its groups for a moment:
+   * where a state of the home replica is enough, `tree.range` costs no message.
+   */
+  async range(options?: RangeOptions<K>): Promise<[K, V][]> {
+    const pieces = this.pieces(options);
+    for (let range = pieces.next(undefined); ; ) {
+      if (range.done) return range.value;
+      range = pieces.next(await this.ask<RangeReply<K, V>>(OP_RANGE, undefined, undefined, undefined, range.value));
+    }
+  }
+  rangeSync(options?: RangeOptions<K>): [K, V][] {
+    const pieces = this.pieces(options);
+    for (let range = pieces.next(undefined); ; ) {
+      if (range.done) return range.value;
+      range = pieces.next(this.askSync<RangeReply<K, V>>(OP_RANGE, undefined, undefined, undefined, range.value));
+    }
+  }
+
+  /** The commands a range takes, one after the other, each made from the reply to the last. */
+  private *pieces(options: RangeOptions<K> | undefined): Generator<Range, [K, V][], RangeReply<K, V> | undefined> {
+    const { limit = Number.POSITIVE_INFINITY, reverse = false } = options ?? {};
+    const all: [K, V][] = [];
+    let next = this.checkedRange(options);
+    while (next.limit > 0) {
+      const reply = (yield next) as RangeReply<K, V>;
+      for (const entry of reply.entries) all.push(entry);
+      if (!reply.more || all.length >= limit || reply.entries.length === 0) break;
+      const edge = reply.entries[reply.entries.length - 1][0];
+      const { gt: _gt, gte: _gte, ...upper } = options ?? {};
+      const { lt: _lt, lte: _lte, ...lower } = options ?? {};
+      next = rangeOf({ ...(reverse ? { ...lower, lt: edge } : { ...upper, gt: edge }), limit: limit - all.length });
+    }
+    return all;
+  }
+
+  private checked(key: K): K {
+    if (!isKey(this.keyType, key)) refuseKey(this.keyType, key);
+    return key;
+  }
+
+  private checkedRange(options: RangeOptions<K> | undefined): Range {
+    const range = rangeOf(options);
+    if (range.lower !== undefined) this.checked(range.lower as K);
+    if (range.upper !== undefined) this.checked(range.upper as K);
+    return range;
+  }
+
+  // --- many commands ------------------------------------------------------------------------------------------------
+
+  /**
+   * Sends many commands in as few claims as possible. They are concurrent with each other as far as their keys differ; on
+   * one key they take effect in the order given. All are checked before the first is sent.
+   * @returns the results in order; a command that failed by itself has its SabtreeError in its place.
+   */
+  async batch(commands: readonly Command<K, V>[]): Promise<Result<K, V>[]> {
+    const calls = this.calls(commands);
+    return (await this.submitAll(calls.length, (i, sink) => ({ ...calls[i], sink }))) as Result<K, V>[];
+  }
+  batchSync(commands: readonly Command<K, V>[]): Result<K, V>[] {
+    const calls = this.calls(commands);
+    return this.driveAll(calls.length, (i, sink) => ({ ...calls[i], sink })) as Result<K, V>[];
+  }
+
+  /** Writes many entries. Answers how many keys were new. */
+  async putMany(keys: Column<K>, values: Column<V>): Promise<number> {
+    return countTrue(await this.submitAll(this.checkColumns(keys, values), (index, sink) => pointCall(OP_PUT, keys[index], values[index], sink, index)));
+  }
+  putManySync(keys: Column<K>, values: Column<V>): number {
+    return countTrue(this.driveAll(this.checkColumns(keys, values), (index, sink) => pointCall(OP_PUT, keys[index], values[index], sink, index)));
+  }
+
+  /** The values of many keys, undefined where there is none. */
+  async getMany(keys: Column<K>): Promise<(V | undefined)[]> {
+    return (await this.submitAll(this.checkColumns(keys), (index, sink) => pointCall(OP_GET, keys[index], undefined, sink, index))) as (V | undefined)[];
+  }
+  getManySync(keys: Column<K>): (V | undefined)[] {
+    return this.driveAll(this.checkColumns(keys), (index, sink) => pointCall(OP_GET, keys[index], undefined, sink, index)) as (V | undefined)[];
+  }
+
+  /** Removes many entries. Answers how many were there. */
+  async deleteMany(keys: Column<K>): Promise<number> {
+    return countTrue(await this.submitAll(this.checkColumns(keys), (index, sink) => pointCall(OP_DELETE, keys[index], undefined, sink, index)));
+  }
+  deleteManySync(keys: Column<K>): number {
+    return countTrue(this.driveAll(this.checkColumns(keys), (index, sink) => pointCall(OP_DELETE, keys[index], undefined, sink, index)));
+  }
+
+  /** Checks all keys and values before any is sent; returns how many there are. */
+  private checkColumns(keys: Column<K>, values?: Column<V>): number {
+    const n = keys.length;
+    if (values !== undefined && values.length !== n) {
+      throw new SabtreeError('ERR_ARGUMENT', `${n} keys but ${values.length} values`, values.length);
+    }
+    for (let i = 0; i < n; i++) if (!isKey(this.keyType, keys[i])) refuseKey(this.keyType, keys[i]);
+    if (values !== undefined) for (let i = 0; i < n; i++) this.values.encode(this.probe, 0, values[i]);
+    return n;
+  }
+
+  /** Turns a batch's commands into calls, checking each. */
+  private calls(commands: readonly Command<K, V>[]): Omit<Call, 'sink'>[] {
+    if (!Array.isArray(commands)) {
+      throw new SabtreeError('ERR_ARGUMENT', `batch takes an array of commands, got ${show(commands)}`, commands);
+    }
+    return commands.map((command, index) => {
+      const op = commandCode(command);
+      const [, first, second, third] = command as readonly [string, K, V, V];
+      if (op === OP_RANGE) {
+        const range = this.checkedRange(first as RangeOptions<K> | undefined);
+        return { op, key: undefined, value: undefined, expected: undefined, range, index };
+      }
+      if (op !== OP_FIRST && op !== OP_LAST && op !== OP_COUNT) this.checked(first);
+      if (op === OP_COMPARE_AND_SET) {
+        this.values.encode(this.probe, 0, second);
+        this.values.encode(this.probe, 0, third);
+        return { op, key: first, value: third, expected: second, range: undefined, index };
+      }
+      if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE))) this.values.encode(this.probe, 0, second);
+      return { op, key: first, value: second, expected: undefined, range: undefined, index };
+    });
+  }
+
+  private submitAll(size: number, call: (index: number, sink: Sink) => Call): Promise<unknown[]> {
+    if (size === 0) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      const sink = new BatchSink(size);
+      sink.whenDone = () => (sink.lost === undefined ? resolve(unwrapRanges(sink.results)) : reject(sink.lost));
+      for (let index = 0; index < size; index++) this.client.submit(call(index, sink));
+    });
+  }
+
+  private driveAll(size: number, call: (index: number, sink: Sink) => Call): unknown[] {
+    const sink = new BatchSink(size);
+    let index = 0;
+    this.client.drive(
+      () => (index < size ? call(index++, sink) : undefined),
+      () => sink.left === 0,
+    );
+    if (sink.lost !== undefined) throw sink.lost;
+    return unwrapRanges(sink.results);
+  }
+
+  // --- end ----------------------------------------------------------------------------------------------------------
+
+  /** Waits for the answers to the calls given so far, then leaves the store. */
+  async close(): Promise<void> {
+    await this.client.whenIdle();
+    this.leave();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Leaves the store now; calls under way get ERR_CLOSED. */
+  protected leave(): void {
+    this.client.close();
+    this.tree.close();
+  }
+}
+
+/** A batch's ranges answer their first piece; what callers see are its entries. */
+function unwrapRanges(results: unknown[]): unknown[] {
+  for (let i = 0; i < results.length; i++) {
+    const result = results[i];
+    if (typeof result === 'object' && result !== null && 'entries' in result && Array.isArray(result.entries)) results[i] = result.entries;
+  }
+  return results;
+}
+
+function pointCall(op: number, key: unknown, value: unknown, sink: Sink, index: number): Call {
+  return { op, key, value, expected: undefined, range: undefined, sink, index };
+}
+
+function countTrue(results: readonly unknown[]): number {
+  let count = 0;
+  for (const result of results) if (result === true) count++;
+  return count;
+}
+
+/**
+ * Connects this thread to a store opened in another one.
+ * @throws ERR_NOT_A_TREE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_TOO_MANY_THREADS, ERR_CLOSED
+ */
+export async function connect<K = number, V = number>(handle: StoreHandle, options: ConnectOptions = {}): Promise<StoreClient<K, V>> {
+  if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'store') {
+    throw new SabtreeError('ERR_NOT_A_TREE', `connect takes the handle of a store, got ${show(handle)}`, handle);
+  }
+  if (handle.layout !== LAYOUT_VERSION) {
+    throw new SabtreeError(
+      'ERR_LAYOUT_VERSION',
+      `the store was made with memory layout ${handle.layout}, this version of sabtree reads layout ${LAYOUT_VERSION}`,
+      handle.layout,
+    );
+  }
+  return new StoreClient<K, V>(handle, Streams.attach(handle.streams), options);
+}
+

@@ -1,0 +1,407 @@
+import { availableParallelism, startExecutorThread } from '#platform';
+import { releaseProxy, wrap } from 'comlink';
+import { createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
+import { SabtreeError, show } from '../engine/errors.ts';
+import type { KeyOf, KeyType } from '../engine/keys.ts';
+import { keyCode, pagesOf, shapeOf } from '../engine/shape.ts';
+import { attachReader, type TreeReader } from '../engine/shared-tree.ts';
+import type { TreeStats } from '../engine/stats.ts';
+import { type ValueOf, type ValueType, ValueCodec } from '../engine/values.ts';
+import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
+import {
+  COUNTER_BATCHES,
+  COUNTER_COMMANDS,
+  COUNTER_DEFERRED,
+  COUNTER_PARKS,
+  COUNTER_REFUSED,
+  COUNTER_RETRIED,
+  COUNTER_SYNC_POINTS,
+  COUNTERS,
+  EXECUTOR_COUNTERS,
+  EXECUTOR_DIGEST_COUNT,
+  EXECUTOR_DIGEST_HIGH,
+  EXECUTOR_DIGEST_LOW,
+  EXECUTOR_DIGEST_NUMBER,
+  FAILURE_EXECUTOR,
+  MAX_REPLICAS,
+  STATE_OPEN,
+  STATE_STARTING,
+  STREAMS_HOME,
+  STREAMS_STATE,
+} from '../layout/streams.ts';
+import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import type { ExecutorConfig, ExecutorControl } from './executor-worker.ts';
+import { closeStreams, loseReplica, stateError } from './failure.ts';
+import { modelOf } from './models/index.ts';
+import type { ModelName } from './models/model.ts';
+import type { ExecutorThread } from './platform.ts';
+import { StoreClient, type StoreHandle } from './store-client.ts';
+import { Streams } from './streams.ts';
+import { type WaitName, waitStrategy } from './waiting.ts';
+
+/** Options of `open`. */
+export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
+  /** Type of the keys. */
+  readonly key: K;
+  /** Type of the values: a scalar's name, or a typed-binary schema of 4 to 512 bytes. */
+  readonly value: V;
+  /** Execution model. Default 'opt-psmr'. */
+  readonly model?: ModelName;
+  /** Executors (threads) of each replica, 1 to 32. Default: one per core. One-stream models always have one. */
+  readonly executors?: number;
+  /** Replicas, 1 to 8: f + 1 survive the loss of f. All run in this process. Default 2. */
+  readonly replicas?: number;
+  /** Groups (streams), from `executors` to 32. Default: as many as executors. */
+  readonly groups?: number;
+  /** Most memory of each replica, in bytes or like '256MB'. Default 1GB, at most 4GB. */
+  readonly memory?: number | string;
+  /** Bytes of a node; see SharedTree. */
+  readonly nodeSize?: number;
+  /** Most entries of a leaf and children of a branch; see SharedTree. */
+  readonly fanout?: number;
+  /** Slots (of 64 bytes) of each group's ring, a power of two from 256 to 1048576. Default 4096. */
+  readonly ring?: number;
+  /** Most clients connected at a time, 1 to 1024. Default 64. */
+  readonly clients?: number;
+  /** How executors and clients wait: 'park' (default), 'yield' or 'spin'. */
+  readonly wait?: WaitName;
+  /** Milliseconds after which the owner of a node's latch is taken for dead. Default 2000. */
+  readonly latchTimeout?: number;
+  /** Position at which the rings begin, 0 to 4294967295; for tests of the wrap-around. Default 0. */
+  readonly ringStart?: number;
+}
+
+const OPTIONS = new Set([
+  'key',
+  'value',
+  'model',
+  'executors',
+  'replicas',
+  'groups',
+  'memory',
+  'nodeSize',
+  'fanout',
+  'ring',
+  'clients',
+  'wait',
+  'latchTimeout',
+  'ringStart',
+]);
+
+/** Bytes of a client's reply ring for one executor. */
+const REPLY_BYTES = 65536;
+/** Milliseconds the executors may take to start, or to stop. */
+const START_LIMIT = 30_000;
+const STOP_LIMIT = 2_000;
+
+/** Counters of one executor, since the store was opened. */
+export interface ExecutorStats {
+  readonly replica: number;
+  readonly executor: number;
+  /** Commands executed. */
+  readonly commands: number;
+  /** Commands that did not fit into their leaf (opt-psmr). */
+  readonly refused: number;
+  /** Commands put off because they came after a refused one on the same key. */
+  readonly deferred: number;
+  /** Retries multicast. */
+  readonly retried: number;
+  /** Sync points this executor led. */
+  readonly syncPoints: number;
+  /** Pieces of stream taken from the rings. */
+  readonly batches: number;
+  /** Times it slept for lack of work. */
+  readonly parks: number;
+}
+
+/** Counters of a store. */
+export interface StoreStats {
+  readonly model: ModelName;
+  readonly groups: number;
+  /** Executors of each replica. */
+  readonly executors: number;
+  readonly replicas: number;
+  /** Replicas that are not lost. */
+  readonly alive: number;
+  /** The replica that answers. */
+  readonly home: number;
+  /** Sums over the home replica's executors. */
+  readonly commands: number;
+  readonly refused: number;
+  readonly deferred: number;
+  readonly retried: number;
+  readonly syncPoints: number;
+  /** All executors of all replicas. */
+  readonly perExecutor: readonly ExecutorStats[];
+  /** The home replica's tree. */
+  readonly tree: TreeStats;
+}
+
+/** One replica's content at one place of the order. */
+export interface ReplicaDigest {
+  readonly replica: number;
+  readonly digest: bigint;
+  readonly entries: number;
+}
+
+function integerOption(name: string, value: unknown, least: number, most: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+    throw new SabtreeError('ERR_OPTION', `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`, value);
+  }
+  return value;
+}
+
+/** A running executor's thread. */
+interface Running {
+  readonly thread: ExecutorThread;
+  /** Resolves when the thread has ended or its loop has returned. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * A replicated state machine: commands ordered in group streams and executed in parallel, identically, by every replica.
+ * The thread that opened it owns the executors' threads; it is a client like any other besides.
+ */
+export class Store<K = number, V = number> extends StoreClient<K, V> {
+  private readonly running: readonly Running[];
+  private readonly trees: (TreeReader<K, V> | undefined)[] = [];
+  private readonly valueType: ValueType;
+  private closing: Promise<void> | undefined;
+  private digestTag = 1;
+  private digestTurn: Promise<unknown> = Promise.resolve();
+
+  /** @internal */
+  constructor(handle: StoreHandle, streams: Streams, value: ValueType, running: readonly Running[]) {
+    super(handle, streams, { value });
+    this.valueType = value;
+    this.running = running;
+  }
+
+  /** The execution model's name. */
+  get model(): ModelName {
+    return this.handle.model;
+  }
+
+  /** Direct reads of one replica's tree; `tree` is that of the home replica. Only the home replica is sure to have executed what was answered. */
+  replica(replica: number): TreeReader<K, V> {
+    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
+    if (Atomics.load(this.streams.words, STREAMS_HOME >> 2) === replica) return this.tree;
+    const { layout, memories, key, value } = this.handle;
+    const tree =
+      this.trees[replica] ??
+      attachReader<K, V>({ sabtree: 'tree', layout, memory: memories[replica], key, value }, { value: this.valueType });
+    this.trees[replica] = tree;
+    return tree;
+  }
+
+  /**
+   * The content digests of all living replicas at one place of the order: equal, or something is wrong. It is a command to
+   * all groups, and its answer waits for the slowest replica.
+   */
+  digests(): Promise<ReplicaDigest[]> {
+    // One after another: the replicas have one place each to leave theirs.
+    const turn = this.digestTurn.then(() => this.askDigests());
+    this.digestTurn = turn.catch(() => {});
+    return turn;
+  }
+
+  private async askDigests(): Promise<ReplicaDigest[]> {
+    const { streams } = this;
+    const { words, shape } = streams;
+    const tag = this.digestTag++;
+    await this.ask(OP_DIGEST, tag);
+    const result: ReplicaDigest[] = [];
+    for (let replica = 0; replica < shape.replicas; replica++) {
+      const base = streams.executor(replica, 0);
+      const posted = (base + EXECUTOR_DIGEST_NUMBER) >> 2;
+      const lives = () => ((streams.alive >>> replica) & 1) !== 0;
+      while (lives() && Atomics.load(words, posted) !== tag) {
+        if (streams.state !== STATE_OPEN) throw stateError(streams);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      if (!lives()) continue;
+      const low = BigInt(words[(base + EXECUTOR_DIGEST_LOW) >> 2] >>> 0);
+      const high = BigInt(words[(base + EXECUTOR_DIGEST_HIGH) >> 2] >>> 0);
+      result.push({ replica, digest: (high << 32n) | low, entries: words[(base + EXECUTOR_DIGEST_COUNT) >> 2] });
+    }
+    return result;
+  }
+
+  /** Counters since the store was opened. */
+  stats(): StoreStats {
+    const { streams } = this;
+    const { groups, executors, replicas } = streams.shape;
+    const perExecutor: ExecutorStats[] = [];
+    for (let replica = 0; replica < replicas; replica++) {
+      for (let executor = 0; executor < executors; executor++) {
+        const counters = new Float64Array(streams.memory, streams.executor(replica, executor) + EXECUTOR_COUNTERS, COUNTERS);
+        perExecutor.push({
+          replica,
+          executor,
+          commands: counters[COUNTER_COMMANDS],
+          refused: counters[COUNTER_REFUSED],
+          deferred: counters[COUNTER_DEFERRED],
+          retried: counters[COUNTER_RETRIED],
+          syncPoints: counters[COUNTER_SYNC_POINTS],
+          batches: counters[COUNTER_BATCHES],
+          parks: counters[COUNTER_PARKS],
+        });
+      }
+    }
+    const home = Atomics.load(streams.words, STREAMS_HOME >> 2);
+    const sum = (of: (one: ExecutorStats) => number) =>
+      perExecutor.reduce((total, one) => (one.replica === home ? total + of(one) : total), 0);
+    let alive = 0;
+    for (let bits = streams.alive; bits !== 0; bits &= bits - 1) alive++;
+    return {
+      model: this.model,
+      groups,
+      executors,
+      replicas,
+      alive,
+      home,
+      commands: sum((one) => one.commands),
+      refused: sum((one) => one.refused),
+      deferred: sum((one) => one.deferred),
+      retried: sum((one) => one.retried),
+      syncPoints: sum((one) => one.syncPoints),
+      perExecutor,
+      tree: this.tree.stats(),
+    };
+  }
+
+  /**
+   * Ends the store and all of its threads, also under load. This client's calls given so far are answered first; calls of
+   * other clients that are still under way get ERR_CLOSED.
+   */
+  override close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    await this.client.whenIdle();
+    this.leave();
+    for (const tree of this.trees) tree?.close();
+    closeStreams(this.streams);
+    await stopAll(this.running);
+  }
+}
+
+/** Waits for the executors' threads to end; ends by force those that do not. */
+async function stopAll(running: readonly Running[]): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, STOP_LIMIT);
+  });
+  await Promise.race([Promise.all(running.map(({ ended }) => ended)), limit]);
+  clearTimeout(timer);
+  await Promise.all(running.map(({ thread }) => thread.terminate()));
+}
+
+/**
+ * Opens a store: makes the replicas' memories and the streams, and starts the executors.
+ * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT
+ */
+export async function open<KT extends KeyType, const VT extends ValueType>(
+  options: StoreOptions<KT, VT>,
+): Promise<Store<KeyOf<KT>, ValueOf<VT>>> {
+  if (typeof options !== 'object' || options === null) {
+    throw new SabtreeError('ERR_OPTION', `open takes an object of options, got ${show(options)}`, options);
+  }
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.has(name)) throw new SabtreeError('ERR_OPTION', `unknown option ${show(name)}`, name);
+  }
+  const model = modelOf(options.model ?? 'opt-psmr');
+  const wanted = integerOption('executors', options.executors ?? Math.min(MAX_GROUPS, availableParallelism()), 1, MAX_GROUPS);
+  const executors = model.oneStream ? 1 : wanted;
+  const replicas = integerOption('replicas', options.replicas ?? 2, 1, MAX_REPLICAS);
+  const groups = integerOption('groups', (model.oneStream ? undefined : options.groups) ?? executors, executors, MAX_GROUPS);
+  const ringSlots = integerOption('ring', options.ring ?? 4096, 256, 1 << 20);
+  if ((ringSlots & (ringSlots - 1)) !== 0) {
+    throw new SabtreeError('ERR_OPTION', `option ring must be a power of two, got ${ringSlots}`, ringSlots);
+  }
+  if (executors * replicas > ringSlots >> 2) {
+    throw new SabtreeError('ERR_OPTION', `option ring: ${ringSlots} slots are too few for ${executors} x ${replicas} executors`, ringSlots);
+  }
+  const clients = integerOption('clients', options.clients ?? 64, 1, 1024);
+  const latchTimeout = integerOption('latchTimeout', options.latchTimeout ?? DEFAULT_LATCH_TIMEOUT, 1, 0x7fffffff);
+  const start = integerOption('ringStart', options.ringStart ?? 0, 0, 0xffffffff);
+  const wait = waitStrategy(options.wait ?? 'park').name;
+  const code = keyCode(options.key);
+  const values = new ValueCodec(options.value);
+  const shape = shapeOf(code, values.stride, options.nodeSize, options.fanout);
+  const pages = pagesOf(options.memory ?? '1GB');
+
+  const memories = Array.from({ length: replicas }, () => createTreeMemory(code, values, shape, pages, latchTimeout));
+  const streams = Streams.create({ groups, executors, replicas, clients, ringSlots, replyBytes: REPLY_BYTES, start: start | 0 });
+  const handle: StoreHandle = {
+    sabtree: 'store',
+    layout: LAYOUT_VERSION,
+    streams: streams.memory,
+    memories,
+    key: options.key,
+    value: typeof options.value === 'string' ? options.value : 'record',
+    model: model.name,
+    wait,
+  };
+  const opaque = typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
+  const running: Running[] = [];
+  const ready: Promise<void>[] = [];
+  for (let replica = 0; replica < replicas; replica++) {
+    for (let executor = 0; executor < executors; executor++) {
+      const config = { streams: streams.memory, memory: memories[replica], value: opaque, model: model.name, replica, executor, wait };
+      const one = startExecutor(streams, config);
+      running.push(one.running);
+      ready.push(one.ready);
+    }
+  }
+  try {
+    await withLimit(Promise.all(ready), START_LIMIT, 'the executors did not start');
+    Atomics.compareExchange(streams.words, STREAMS_STATE >> 2, STATE_STARTING, STATE_OPEN);
+    return new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, running);
+  } catch (error) {
+    closeStreams(streams);
+    await stopAll(running);
+    throw error;
+  }
+}
+
+/** Starts one executor; `ready` resolves when it has allocated what it needs and runs. */
+function startExecutor(streams: Streams, config: ExecutorConfig): { running: Running; ready: Promise<void> } {
+  const thread = startExecutorThread(`sabtree ${config.replica}/${config.executor}`);
+  const control = wrap<ExecutorControl>(thread.endpoint);
+  // A call over comlink never settles if its thread dies, so the thread's end is watched beside it.
+  const exit = new Promise<unknown>((resolve) => thread.onEnd(resolve));
+  const died = exit.then((error) => {
+    throw new SabtreeError('ERR_REPLICAS_LOST', `executor ${config.executor} of replica ${config.replica} ended: ${error}`, error);
+  });
+  died.catch(() => {});
+  const prepared = Promise.race([control.prepare(config), died]).then((failure) => {
+    if (failure === undefined) return;
+    const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
+    throw new SabtreeError(code, `executor ${config.executor} of replica ${config.replica} did not start: ${failure.message}`);
+  });
+  const finished = prepared.then(() => Promise.race([control.run(), died]));
+  const ended = finished.then(
+    () => {},
+    () => {
+      if (streams.state <= STATE_OPEN) loseReplica(streams, config.replica, FAILURE_EXECUTOR);
+    },
+  );
+  void ended.then(() => control[releaseProxy]());
+  return { running: { thread, ended }, ready: prepared };
+}
+
+async function withLimit<T>(promise: Promise<T>, limit: number, what: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new SabtreeError('ERR_TIMEOUT', `${what} within ${limit} ms`, limit)), limit);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
