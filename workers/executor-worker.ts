@@ -73,7 +73,7 @@ function setUp(given: ExecutorConfig): void {
     model: modelOf(given.model),
     replica: given.replica,
     executor: given.executor,
-    wait: waitStrategy(given.wait),
+    wait: waitStrategy(given.wait, streams.roomy),
   });
 }
 

@@ -155,7 +155,7 @@ export class StoreClient<K = number, V = number> {
         model: modelOf(handle.model),
         keyCode: this.keyType,
         values: this.values,
-        wait: waitStrategy(options.wait ?? handle.wait),
+        wait: waitStrategy(options.wait ?? handle.wait, streams.roomy),
       });
     } catch (error) {
       this.tree.close();

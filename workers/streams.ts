@@ -1,3 +1,4 @@
+import { availableParallelism } from '#platform';
 import { CACHE_LINE } from '../layout/bits.ts';
 import { SLOT } from '../layout/operation.ts';
 import {
@@ -44,6 +45,8 @@ export interface StreamsShape {
 export class Streams {
   readonly memory: SharedArrayBuffer;
   readonly shape: StreamsShape;
+  /** Whether there is a core for every executor and one client. */
+  readonly roomy: boolean;
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   private readonly executorsAt: number;
@@ -63,6 +66,7 @@ export class Streams {
     this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
     const size = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
     this.shape = shape;
+    this.roomy = shape.executors * shape.replicas < availableParallelism();
     this.memory = memory ?? new SharedArrayBuffer(size);
     this.words = new Int32Array(this.memory, 0, size >> 2);
     this.bytes = new Uint8Array(this.memory, 0, size);
@@ -160,6 +164,7 @@ export class Streams {
   executorOf(group: number): number {
     return group % this.shape.executors;
   }
+
 
   /** Life of the store: one of the STATE_ codes. */
   get state(): number {
