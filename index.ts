@@ -15,6 +15,13 @@ export type { TreeStats } from './engine/stats.ts';
 export type { ScalarType, ValueOf, ValueType } from './engine/values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
 export type { ModelName } from './workers/models/model.ts';
-export { type ExecutorStats, open, type ReplicaDigest, Store, type StoreOptions, type StoreStats } from './workers/store.ts';
+export {
+  type ExecutorStats,
+  open,
+  type ReplicaDigest,
+  Store,
+  type StoreOptions,
+  type StoreStats,
+} from './workers/store.ts';
 export { type ConnectOptions, connect, StoreClient, type StoreHandle } from './workers/store-client.ts';
 export type { WaitName } from './workers/waiting.ts';

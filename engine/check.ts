@@ -45,7 +45,8 @@ export function checkTree(attachment: Attachment): CheckReport {
   const seen = new Set<number>();
 
   function fault(path: readonly number[], what: string, value?: unknown): never {
-    const where = path.length === 0 ? 'the root' : `depth ${path.length}, slot ${path[path.length - 1]} (path ${path.join('/')})`;
+    const where =
+      path.length === 0 ? 'the root' : `depth ${path.length}, slot ${path[path.length - 1]} (path ${path.join('/')})`;
     throw new SabtreeError('ERR_CORRUPT', `${where}: ${what}`, value ?? path);
   }
 
@@ -78,7 +79,12 @@ export function checkTree(attachment: Attachment): CheckReport {
   }
 
   /** Checks the subtree and returns its number of levels. Bounds: lower <= key < upper. */
-  function walk(node: number, path: number[], lower: number | bigint | undefined, upper: number | bigint | undefined): number {
+  function walk(
+    node: number,
+    path: number[],
+    lower: number | bigint | undefined,
+    upper: number | bigint | undefined,
+  ): number {
     if (node < NODES || node % 64 !== 0 || node + shape.nodeSize > Atomics.load(header, HEADER_BUMP >> 2)) {
       fault(path, `${node} is not the address of a node`, node);
     }
@@ -92,7 +98,8 @@ export function checkTree(attachment: Attachment): CheckReport {
       const key = keys[i];
       if (i > 0 && !(key > keys[i - 1])) fault([...path, i], `key ${key} is not greater than the one before`, key);
       if (lower !== undefined && key < lower) fault([...path, i], `key ${key} is below its separator ${lower}`, key);
-      if (upper !== undefined && key >= upper) fault([...path, i], `key ${key} is not below its separator ${upper}`, key);
+      if (upper !== undefined && key >= upper)
+        fault([...path, i], `key ${key} is not below its separator ${upper}`, key);
     }
     if (level === 0) {
       leaves++;

@@ -46,9 +46,12 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
     if (!RANGE_OPTIONS.has(name)) throw new SabtreeError('ERR_ARGUMENT', `unknown range option ${show(name)}`, name);
   }
   const { gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY } = options;
-  if (gt !== undefined && gte !== undefined) throw new SabtreeError('ERR_ARGUMENT', 'a range takes gt or gte, not both', gt);
-  if (lt !== undefined && lte !== undefined) throw new SabtreeError('ERR_ARGUMENT', 'a range takes lt or lte, not both', lt);
-  if (typeof reverse !== 'boolean') throw new SabtreeError('ERR_ARGUMENT', `reverse must be a boolean, got ${show(reverse)}`, reverse);
+  if (gt !== undefined && gte !== undefined)
+    throw new SabtreeError('ERR_ARGUMENT', 'a range takes gt or gte, not both', gt);
+  if (lt !== undefined && lte !== undefined)
+    throw new SabtreeError('ERR_ARGUMENT', 'a range takes lt or lte, not both', lt);
+  if (typeof reverse !== 'boolean')
+    throw new SabtreeError('ERR_ARGUMENT', `reverse must be a boolean, got ${show(reverse)}`, reverse);
   if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
     throw new SabtreeError('ERR_ARGUMENT', `limit must be an integer from 0 on, got ${show(limit)}`, limit);
   }

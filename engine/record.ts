@@ -8,9 +8,9 @@ import {
   Float16Schema,
   Float32Schema,
   type IMeasurer,
+  Int8Schema,
   Int16Schema,
   Int32Schema,
-  Int8Schema,
   type ISchema,
   type ISerialInput,
   type ISerialOutput,
@@ -20,9 +20,9 @@ import {
   Schema,
   TupleSchema,
   TypedArraySchema,
+  Uint8Schema,
   Uint16Schema,
   Uint32Schema,
-  Uint8Schema,
 } from 'typed-binary';
 import { MAX_VALUE_SIZE, MIN_VALUE_SIZE } from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
@@ -193,7 +193,9 @@ function understand(schema: unknown, path: string): Part {
     return listPart(`[${inner.signature}x${schema.length}]`, new Array<Part>(schema.length).fill(inner));
   }
   if (schema instanceof TupleSchema) {
-    const parts = (schema as unknown as { schemas: unknown[] }).schemas.map((part, i) => understand(part, `${path}[${i}]`));
+    const parts = (schema as unknown as { schemas: unknown[] }).schemas.map((part, i) =>
+      understand(part, `${path}[${i}]`),
+    );
     return listPart(`(${parts.map((part) => part.signature).join()})`, parts);
   }
   if (schema instanceof ObjectSchema) {

@@ -93,7 +93,11 @@ export function shapeOf(keyCode: number, stride: number, nodeSize?: number, fano
 /** The code of a key type; ERR_OPTION if there is none of that name. */
 export function keyCode(type: KeyType): number {
   if (typeof type !== 'string' || !Object.hasOwn(KEY_CODES, type)) {
-    throw new SabtreeError('ERR_OPTION', `option key must be one of ${Object.keys(KEY_CODES).join(', ')}, got ${show(type)}`, type);
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option key must be one of ${Object.keys(KEY_CODES).join(', ')}, got ${show(type)}`,
+      type,
+    );
   }
   return KEY_CODES[type];
 }

@@ -21,10 +21,10 @@ import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
 import { type KeyOf, type KeyType, writeKey } from './keys.ts';
-import { type Range, type RangeOptions, RangeIterator, RangeWalk, rangeOf } from './range.ts';
+import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
 import { type TreeStats, treeDigest, treeSize, treeStats } from './stats.ts';
-import { type ScalarType, type ValueOf, type ValueType, ValueCodec } from './values.ts';
+import { type ScalarType, ValueCodec, type ValueOf, type ValueType } from './values.ts';
 
 /** Options of `SharedTree.create`. */
 export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
@@ -228,7 +228,11 @@ export class TreeReader<K = number, V = number> {
    */
   getMany(keys: Column<K>): (V | undefined)[];
   getMany<Out extends { [i: number]: unknown; length: number }>(keys: Column<K>, out: Out, found?: Uint8Array): Out;
-  getMany(keys: Column<K>, out: { [i: number]: unknown; length: number } = new Array(keys.length), found?: Uint8Array): unknown {
+  getMany(
+    keys: Column<K>,
+    out: { [i: number]: unknown; length: number } = new Array(keys.length),
+    found?: Uint8Array,
+  ): unknown {
     const { attachment, core } = this;
     const n = keys.length;
     needRoom('out', out.length, n);
@@ -262,7 +266,9 @@ export class TreeReader<K = number, V = number> {
     const { keyCode: code, batchKeys } = this.attachment;
     if ((keys as object).constructor === batchKeys.constructor && code !== KEY_NEEDS_CHECK) {
       const typed = keys as unknown as Uint32Array;
-      (batchKeys as Uint32Array).set(start === 0 && typed.length === size ? typed : typed.subarray(start, start + size));
+      (batchKeys as Uint32Array).set(
+        start === 0 && typed.length === size ? typed : typed.subarray(start, start + size),
+      );
       return;
     }
     for (let i = 0; i < size; i++) writeKey(code, batchKeys, i, keys[start + i]);
@@ -368,7 +374,11 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     const maximum = pagesOf(options.memory ?? '1GB');
     const { latchTimeout = DEFAULT_LATCH_TIMEOUT } = options;
     if (!Number.isInteger(latchTimeout) || latchTimeout < 1 || latchTimeout > 0x7fffffff) {
-      throw new SabtreeError('ERR_OPTION', `option latchTimeout must be an integer from 1 to 2147483647, got ${show(latchTimeout)}`, latchTimeout);
+      throw new SabtreeError(
+        'ERR_OPTION',
+        `option latchTimeout must be an integer from 1 to 2147483647, got ${show(latchTimeout)}`,
+        latchTimeout,
+      );
     }
     const memory = createTreeMemory(code, values, shape, maximum, latchTimeout);
     return new SharedTree(new Attachment(memory, code, values), options.key, nameOf(options.value));
@@ -490,7 +500,12 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       }
     } catch (cause) {
       if (cause instanceof SabtreeError && cause.code === 'ERR_MEMORY_EXHAUSTED') {
-        throw new SabtreeError(cause.code, `${cause.message.replace('; nothing was written', '')} after ${at} entries of the batch`, at, { cause });
+        throw new SabtreeError(
+          cause.code,
+          `${cause.message.replace('; nothing was written', '')} after ${at} entries of the batch`,
+          at,
+          { cause },
+        );
       }
       throw cause;
     }
@@ -543,7 +558,8 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       }
       if (n > 0) flush();
       const status = core.bulkEnd();
-      if (status === STATUS_NOT_EMPTY) throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad');
+      if (status === STATUS_NOT_EMPTY)
+        throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad');
       if (status !== STATUS_TRUE) attachment.settle(status, core.bulkEnd);
     } catch (error) {
       core.bulkAbort();
@@ -558,7 +574,11 @@ function refuseOrder<K>(keys: readonly K[], n: number, before: number): never {
   let i = 1;
   while (i < n && keys[i] > keys[i - 1]) i++;
   const at = i < n ? i : 0;
-  throw new SabtreeError('ERR_NOT_ASCENDING', `entry ${before + at}: key ${show(keys[at])} is not greater than the one before`, keys[at]);
+  throw new SabtreeError(
+    'ERR_NOT_ASCENDING',
+    `entry ${before + at}: key ${show(keys[at])} is not greater than the one before`,
+    keys[at],
+  );
 }
 
 function nameOf(value: ValueType): ScalarType | 'record' {
@@ -579,7 +599,10 @@ function attach(handle: TreeHandle, options: AttachOptions): { attachment: Attac
   }
   const type = options.value ?? handle.value;
   if (type === 'record') {
-    throw new SabtreeError('ERR_SCHEMA_MISMATCH', 'a tree of records is attached to with its schema: attach(handle, { value: schema })');
+    throw new SabtreeError(
+      'ERR_SCHEMA_MISMATCH',
+      'a tree of records is attached to with its schema: attach(handle, { value: schema })',
+    );
   }
   const values = new ValueCodec(type as ValueType);
   return { attachment: new Attachment(handle.memory, keyCode(handle.key), values), value: nameOf(type as ValueType) };

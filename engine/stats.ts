@@ -1,4 +1,5 @@
 import { PAGE } from '../layout/bits.ts';
+import { NODE_LEVEL } from '../layout/node.ts';
 import {
   HEADER_BUMP,
   HEADER_MAX_PAGES,
@@ -15,7 +16,6 @@ import {
   THREAD_STATE,
   THREADS,
 } from '../layout/tree-memory.ts';
-import { NODE_LEVEL } from '../layout/node.ts';
 import { type Attachment, threadSlot } from './attachment.ts';
 
 /** Counters and memory use of a tree. Counts are exact while nobody writes. */

@@ -6,7 +6,13 @@
  * Different commands may be under way at the same time among disjoint executors, so nothing is counted: each executor
  * has a word for the number it stands at and one for the number it was released from.
  */
-import { EXECUTOR_PARKED, EXECUTOR_RELEASED, EXECUTOR_SIGNAL, EXECUTOR_STANDING, STATE_OPEN } from '../layout/streams.ts';
+import {
+  EXECUTOR_PARKED,
+  EXECUTOR_RELEASED,
+  EXECUTOR_SIGNAL,
+  EXECUTOR_STANDING,
+  STATE_OPEN,
+} from '../layout/streams.ts';
 import type { Streams } from './streams.ts';
 import type { WaitStrategy } from './waiting.ts';
 

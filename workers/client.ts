@@ -4,8 +4,12 @@
  *
  * It is a state machine that never waits; `drive` (blocking) and `pump` (asynchronous) move it on.
  */
+
+import { keepAlive } from '#platform';
+import { fail } from '../engine/attachment.ts';
+import { canBlock } from '../engine/backoff.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { KeyOrder, keySize, writeKey, keyView } from '../engine/keys.ts';
+import { KeyOrder, keySize, keyView, writeKey } from '../engine/keys.ts';
 import type { Range } from '../engine/range.ts';
 import { ByteViews, type ValueCodec } from '../engine/values.ts';
 import {
@@ -42,16 +46,13 @@ import {
   CLIENT_USED,
   STATE_OPEN,
 } from '../layout/streams.ts';
-import { canBlock } from '../engine/backoff.ts';
-import { fail } from '../engine/attachment.ts';
 import { stateError } from './failure.ts';
 import type { ExecutionModel } from './models/model.ts';
 import { type GroupRun, Multicast } from './multicast.ts';
-import { writtenWord, replySize } from './replies.ts';
+import { replySize, writtenWord } from './replies.ts';
 import { announcementOf, FULL } from './ring.ts';
 import { groupOf, type Streams } from './streams.ts';
 import type { WaitStrategy } from './waiting.ts';
-import { keepAlive } from '#platform';
 
 /** Most commands a client has under way. A power of two. */
 export const WINDOW = 4096;
@@ -227,7 +228,8 @@ export class Client {
       i32[(at + OPERATION_KEY) >> 2] = this.order.low;
       i32[(at + OPERATION_KEY + 4) >> 2] = this.order.high;
       if (op > OP_HAS && op !== OP_DELETE) {
-        if (op === OP_ADD && typeof call.value !== 'number' && typeof call.value !== 'bigint') values.refuse(call.value);
+        if (op === OP_ADD && typeof call.value !== 'number' && typeof call.value !== 'bigint')
+          values.refuse(call.value);
         values.encode(box, at + OPERATION_VALUE, call.value);
         if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
       }
@@ -434,7 +436,8 @@ export class Client {
    * @throws ERR_WOULD_BLOCK where the thread may not block; ERR_CLOSED and the like.
    */
   drive(calls: () => Call | undefined, done: () => boolean): void {
-    if (!canBlock()) throw new SabtreeError('ERR_WOULD_BLOCK', 'this thread may not block: use the asynchronous methods');
+    if (!canBlock())
+      throw new SabtreeError('ERR_WOULD_BLOCK', 'this thread may not block: use the asynchronous methods');
     if (!this.open) throw this.closedError();
     let next = calls();
     while (next !== undefined || !done()) {
@@ -593,5 +596,9 @@ function claimClient(streams: Streams): number {
       return client;
     }
   }
-  throw new SabtreeError('ERR_TOO_MANY_THREADS', `the store has all of its ${shape.clients} clients; see the option clients`, shape.clients);
+  throw new SabtreeError(
+    'ERR_TOO_MANY_THREADS',
+    `the store has all of its ${shape.clients} clients; see the option clients`,
+    shape.clients,
+  );
 }

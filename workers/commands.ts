@@ -2,6 +2,7 @@
  * Commands by name: what a caller writes in a batch, and how each becomes a record and its reply a result.
  */
 import { SabtreeError, show } from '../engine/errors.ts';
+import type { RangeOptions } from '../engine/range.ts';
 import {
   OP_ADD,
   OP_CEILING,
@@ -20,7 +21,6 @@ import {
   OP_RANGE,
   OP_UPDATE,
 } from '../layout/operation.ts';
-import type { RangeOptions } from '../engine/range.ts';
 
 /** Names of the built-in commands, with their codes. */
 export const COMMANDS = {
@@ -80,16 +80,28 @@ const ARGUMENTS: Readonly<Record<CommandName, readonly [least: number, most: num
 /** The code of a command's name. ERR_UNKNOWN_COMMAND lists the right names; ERR_ARGUMENT: wrong number of arguments. */
 export function commandCode(command: readonly unknown[]): number {
   if (!Array.isArray(command)) {
-    throw new SabtreeError('ERR_ARGUMENT', `a command must be an array like ['put', key, value], got ${show(command)}`, command);
+    throw new SabtreeError(
+      'ERR_ARGUMENT',
+      `a command must be an array like ['put', key, value], got ${show(command)}`,
+      command,
+    );
   }
   const name = command[0] as CommandName;
   if (typeof name !== 'string' || !Object.hasOwn(COMMANDS, name)) {
-    throw new SabtreeError('ERR_UNKNOWN_COMMAND', `commands are ${Object.keys(COMMANDS).join(', ')}; got ${show(name)}`, name);
+    throw new SabtreeError(
+      'ERR_UNKNOWN_COMMAND',
+      `commands are ${Object.keys(COMMANDS).join(', ')}; got ${show(name)}`,
+      name,
+    );
   }
   const given = command.length - 1;
   const [least, most] = ARGUMENTS[name];
   if (given < least || given > most) {
-    throw new SabtreeError('ERR_ARGUMENT', `${name} takes ${least === most ? least : `${least} or ${most}`} arguments, got ${given}`, command);
+    throw new SabtreeError(
+      'ERR_ARGUMENT',
+      `${name} takes ${least === most ? least : `${least} or ${most}`} arguments, got ${given}`,
+      command,
+    );
   }
   return COMMANDS[name];
 }

@@ -3,11 +3,12 @@
  * it runs, the thread never comes back to its event loop, so nothing else can be asked of it that way; the store speaks to
  * it through the streams' control words.
  */
-import { ownEndpoint } from '#platform';
+
 import { expose } from 'comlink';
+import { ownEndpoint } from '#platform';
 import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { type ValueType, ValueCodec } from '../engine/values.ts';
+import { ValueCodec, type ValueType } from '../engine/values.ts';
 import {
   EXECUTOR_RUNNING,
   EXECUTOR_STATE,
@@ -109,4 +110,3 @@ export interface ExecutorControl {
 
 const control: ExecutorControl = { prepare, run };
 expose(control, ownEndpoint());
-

@@ -224,7 +224,8 @@ export class Executor {
     const ticket = Atomics.load(words, signal);
     let empty = true;
     for (const { reader } of own) reader.announceSleep();
-    for (const stream of own) if (stream.standing === 0 && stream.reader.poll(stream.bytes.length / SLOT) > 0) empty = false;
+    for (const stream of own)
+      if (stream.standing === 0 && stream.reader.poll(stream.bytes.length / SLOT) > 0) empty = false;
     if (empty && this.going) {
       this.counters[COUNTER_PARKS]++;
       Atomics.wait(words, signal, ticket);
@@ -287,7 +288,11 @@ export class Executor {
       throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `replica ${this.replica} has no memory left`, this.replica);
     }
     if (reason === STOP_CORRUPT || reason === STOP_DEFERRED) {
-      throw new SabtreeError('ERR_CORRUPT', `replica ${this.replica} met a record or node that cannot be`, this.replica);
+      throw new SabtreeError(
+        'ERR_CORRUPT',
+        `replica ${this.replica} met a record or node that cannot be`,
+        this.replica,
+      );
     }
   }
 
@@ -328,7 +333,8 @@ export class Executor {
       if (!this.barrier.gather(number, others)) return false;
       this.counters[COUNTER_SYNC_POINTS]++;
       this.runDeferrals(this.executor, this.deferral);
-      for (const e of others) this.runDeferrals(e, this.words[(streams.executor(this.replica, e) + EXECUTOR_DEFERRALS) >> 2]);
+      for (const e of others)
+        this.runDeferrals(e, this.words[(streams.executor(this.replica, e) + EXECUTOR_DEFERRALS) >> 2]);
       if (op !== OP_RETRY) {
         const payload = own.find(({ group }) => group === at) as Stream;
         this.executeAlone(payload);
@@ -412,7 +418,14 @@ export class Executor {
     } else if (!this.home) {
       // Reads change nothing.
       return;
-    } else if (op === OP_FLOOR || op === OP_CEILING || op === OP_LOWER || op === OP_HIGHER || op === OP_FIRST || op === OP_LAST) {
+    } else if (
+      op === OP_FLOOR ||
+      op === OP_CEILING ||
+      op === OP_LOWER ||
+      op === OP_HIGHER ||
+      op === OP_FIRST ||
+      op === OP_LAST
+    ) {
       const call = () => {
         memory.set(bytes.subarray(record + OPERATION_KEY, record + OPERATION_KEY + 8), block + BLOCK_KEY);
         return core.neighbour(op);
@@ -479,7 +492,12 @@ export class Executor {
     for (let i = 0; i < runs; i++) {
       const at = (i * REPLY_RUN_SIZE) >> 2;
       const start = replyTable[at + (REPLY_RUN_START >> 2)];
-      writer.append(replyTable[at + (REPLY_RUN_CLIENT >> 2)], memory, start, replyTable[at + (REPLY_RUN_END >> 2)] - start);
+      writer.append(
+        replyTable[at + (REPLY_RUN_CLIENT >> 2)],
+        memory,
+        start,
+        replyTable[at + (REPLY_RUN_END >> 2)] - start,
+      );
     }
     core.clearReplies();
   }
@@ -512,8 +530,11 @@ export class Executor {
 function allocate(attachment: Attachment, bytes: number): number {
   const address = attachment.core.allocateBlock(bytes);
   if (address === 0) {
-    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `the replica's memory has no room for an executor's ${bytes} bytes`, bytes);
+    throw new SabtreeError(
+      'ERR_MEMORY_EXHAUSTED',
+      `the replica's memory has no room for an executor's ${bytes} bytes`,
+      bytes,
+    );
   }
   return address;
 }
-

@@ -1,4 +1,6 @@
 /** Losing a replica, and telling everybody who waits. */
+
+import { SabtreeError } from '../engine/errors.ts';
 import {
   CLIENT_SIGNAL,
   EXECUTOR_SIGNAL,
@@ -15,7 +17,6 @@ import {
   STREAMS_HOME,
   STREAMS_STATE,
 } from '../layout/streams.ts';
-import { SabtreeError } from '../engine/errors.ts';
 import type { Streams } from './streams.ts';
 
 /** Moves every futex of the store, so that all who sleep look at its state. */
@@ -59,8 +60,15 @@ export function stateError(streams: Streams): SabtreeError {
   if (streams.state !== STATE_FAILED) return new SabtreeError('ERR_CLOSED', 'the store was closed');
   const failure = Atomics.load(streams.words, STREAMS_FAILURE >> 2);
   if (failure === FAILURE_MEMORY) {
-    return new SabtreeError('ERR_MEMORY_EXHAUSTED', "the home replica's memory is at its maximum; the store takes no more commands");
+    return new SabtreeError(
+      'ERR_MEMORY_EXHAUSTED',
+      "the home replica's memory is at its maximum; the store takes no more commands",
+    );
   }
-  if (failure === FAILURE_LATCH) return new SabtreeError('ERR_LATCH_LOST', 'the home replica was lost: a latch was never given back');
-  return new SabtreeError('ERR_REPLICAS_LOST', `the home replica was lost (${failure === FAILURE_EXECUTOR ? 'an executor failed' : failure})`);
+  if (failure === FAILURE_LATCH)
+    return new SabtreeError('ERR_LATCH_LOST', 'the home replica was lost: a latch was never given back');
+  return new SabtreeError(
+    'ERR_REPLICAS_LOST',
+    `the home replica was lost (${failure === FAILURE_EXECUTOR ? 'an executor failed' : failure})`,
+  );
 }

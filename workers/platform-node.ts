@@ -38,4 +38,3 @@ export function keepAlive(): () => void {
 
 /** Logical processors. */
 export { availableParallelism } from 'node:os';
-

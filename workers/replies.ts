@@ -3,9 +3,10 @@
  * executor as its only writer. The client keeps the sum of the replies it may still get below the ring's size, so there
  * is always room, and the executor never waits.
  */
+
+import { CACHE_LINE } from '../layout/bits.ts';
 import { REPLY_LENGTH_SHIFT, REPLY_PAYLOAD } from '../layout/operation.ts';
 import { CLIENT_SIGNAL, CLIENT_SLEEPING, CLIENT_WRITTEN } from '../layout/streams.ts';
-import { CACHE_LINE } from '../layout/bits.ts';
 import type { Streams } from './streams.ts';
 
 /** Bytes of a reply with that many bytes of payload. */

@@ -138,7 +138,10 @@ export class StoreClient<K = number, V = number> {
   constructor(handle: StoreHandle, streams: Streams, options: ConnectOptions) {
     const type = options.value ?? handle.value;
     if (type === 'record') {
-      throw new SabtreeError('ERR_SCHEMA_MISMATCH', 'a store of records is connected to with its schema: connect(handle, { value: schema })');
+      throw new SabtreeError(
+        'ERR_SCHEMA_MISMATCH',
+        'a store of records is connected to with its schema: connect(handle, { value: schema })',
+      );
     }
     this.handle = handle;
     this.streams = streams;
@@ -386,26 +389,46 @@ export class StoreClient<K = number, V = number> {
 
   /** Writes many entries. Answers how many keys were new. */
   async putMany(keys: Column<K>, values: Column<V>): Promise<number> {
-    return countTrue(await this.submitAll(this.checkColumns(keys, values), (index, sink) => pointCall(OP_PUT, keys[index], values[index], sink, index)));
+    return countTrue(
+      await this.submitAll(this.checkColumns(keys, values), (index, sink) =>
+        pointCall(OP_PUT, keys[index], values[index], sink, index),
+      ),
+    );
   }
   putManySync(keys: Column<K>, values: Column<V>): number {
-    return countTrue(this.driveAll(this.checkColumns(keys, values), (index, sink) => pointCall(OP_PUT, keys[index], values[index], sink, index)));
+    return countTrue(
+      this.driveAll(this.checkColumns(keys, values), (index, sink) =>
+        pointCall(OP_PUT, keys[index], values[index], sink, index),
+      ),
+    );
   }
 
   /** The values of many keys, undefined where there is none. */
   async getMany(keys: Column<K>): Promise<(V | undefined)[]> {
-    return (await this.submitAll(this.checkColumns(keys), (index, sink) => pointCall(OP_GET, keys[index], undefined, sink, index))) as (V | undefined)[];
+    return (await this.submitAll(this.checkColumns(keys), (index, sink) =>
+      pointCall(OP_GET, keys[index], undefined, sink, index),
+    )) as (V | undefined)[];
   }
   getManySync(keys: Column<K>): (V | undefined)[] {
-    return this.driveAll(this.checkColumns(keys), (index, sink) => pointCall(OP_GET, keys[index], undefined, sink, index)) as (V | undefined)[];
+    return this.driveAll(this.checkColumns(keys), (index, sink) =>
+      pointCall(OP_GET, keys[index], undefined, sink, index),
+    ) as (V | undefined)[];
   }
 
   /** Removes many entries. Answers how many were there. */
   async deleteMany(keys: Column<K>): Promise<number> {
-    return countTrue(await this.submitAll(this.checkColumns(keys), (index, sink) => pointCall(OP_DELETE, keys[index], undefined, sink, index)));
+    return countTrue(
+      await this.submitAll(this.checkColumns(keys), (index, sink) =>
+        pointCall(OP_DELETE, keys[index], undefined, sink, index),
+      ),
+    );
   }
   deleteManySync(keys: Column<K>): number {
-    return countTrue(this.driveAll(this.checkColumns(keys), (index, sink) => pointCall(OP_DELETE, keys[index], undefined, sink, index)));
+    return countTrue(
+      this.driveAll(this.checkColumns(keys), (index, sink) =>
+        pointCall(OP_DELETE, keys[index], undefined, sink, index),
+      ),
+    );
   }
 
   /** Checks all keys and values before any is sent; returns how many there are. */
@@ -437,7 +460,8 @@ export class StoreClient<K = number, V = number> {
         this.values.encode(this.probe, 0, third);
         return { op, key: first, value: third, expected: second, range: undefined, index };
       }
-      if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE))) this.values.encode(this.probe, 0, second);
+      if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE)))
+        this.values.encode(this.probe, 0, second);
       return { op, key: first, value: second, expected: undefined, range: undefined, index };
     });
   }
@@ -485,7 +509,8 @@ export class StoreClient<K = number, V = number> {
 function unwrapRanges(results: unknown[]): unknown[] {
   for (let i = 0; i < results.length; i++) {
     const result = results[i];
-    if (typeof result === 'object' && result !== null && 'entries' in result && Array.isArray(result.entries)) results[i] = result.entries;
+    if (typeof result === 'object' && result !== null && 'entries' in result && Array.isArray(result.entries))
+      results[i] = result.entries;
   }
   return results;
 }
@@ -504,7 +529,10 @@ function countTrue(results: readonly unknown[]): number {
  * Connects this thread to a store opened in another one.
  * @throws ERR_NOT_A_TREE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_TOO_MANY_THREADS, ERR_CLOSED
  */
-export async function connect<K = number, V = number>(handle: StoreHandle, options: ConnectOptions = {}): Promise<StoreClient<K, V>> {
+export async function connect<K = number, V = number>(
+  handle: StoreHandle,
+  options: ConnectOptions = {},
+): Promise<StoreClient<K, V>> {
   if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'store') {
     throw new SabtreeError('ERR_NOT_A_TREE', `connect takes the handle of a store, got ${show(handle)}`, handle);
   }
@@ -517,4 +545,3 @@ export async function connect<K = number, V = number>(handle: StoreHandle, optio
   }
   return new StoreClient<K, V>(handle, Streams.attach(handle.streams), options);
 }
-

@@ -1,12 +1,12 @@
-import { availableParallelism, startExecutorThread } from '#platform';
 import { releaseProxy, wrap } from 'comlink';
+import { availableParallelism, startExecutorThread } from '#platform';
 import { createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
 import type { KeyOf, KeyType } from '../engine/keys.ts';
 import { keyCode, pagesOf, shapeOf } from '../engine/shape.ts';
 import { attachReader, type TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
-import { type ValueOf, type ValueType, ValueCodec } from '../engine/values.ts';
+import { ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
 import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
 import {
   COUNTER_BATCHES,
@@ -61,7 +61,7 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly fanout?: number;
   /** Slots (of 64 bytes) of each group's ring, a power of two from 256 to 1048576. Default 4096. */
   readonly ring?: number;
-  /** Most clients connected at a time, 1 to 1024. Default 64. */
+  /** Most clients connected at a time, 1 to 200. Default 64. */
   readonly clients?: number;
   /** How executors and clients wait: 'park' (default), 'yield' or 'spin'. */
   readonly wait?: WaitName;
@@ -88,6 +88,8 @@ const OPTIONS = new Set([
   'ringStart',
 ]);
 
+/** Every client takes a thread slot of the home replica's tree, and so does every executor. */
+const MAX_CLIENTS = 200;
 /** Bytes of a client's reply ring for one executor. */
 const REPLY_BYTES = 65536;
 /** Milliseconds the executors may take to start, or to stop. */
@@ -146,7 +148,11 @@ export interface ReplicaDigest {
 
 function integerOption(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-    throw new SabtreeError('ERR_OPTION', `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`, value);
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`,
+      value,
+    );
   }
   return value;
 }
@@ -234,7 +240,11 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     const perExecutor: ExecutorStats[] = [];
     for (let replica = 0; replica < replicas; replica++) {
       for (let executor = 0; executor < executors; executor++) {
-        const counters = new Float64Array(streams.memory, streams.executor(replica, executor) + EXECUTOR_COUNTERS, COUNTERS);
+        const counters = new Float64Array(
+          streams.memory,
+          streams.executor(replica, executor) + EXECUTOR_COUNTERS,
+          COUNTERS,
+        );
         perExecutor.push({
           replica,
           executor,
@@ -313,18 +323,32 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
     if (!OPTIONS.has(name)) throw new SabtreeError('ERR_OPTION', `unknown option ${show(name)}`, name);
   }
   const model = modelOf(options.model ?? 'opt-psmr');
-  const wanted = integerOption('executors', options.executors ?? Math.min(MAX_GROUPS, availableParallelism()), 1, MAX_GROUPS);
+  const wanted = integerOption(
+    'executors',
+    options.executors ?? Math.min(MAX_GROUPS, availableParallelism()),
+    1,
+    MAX_GROUPS,
+  );
   const executors = model.oneStream ? 1 : wanted;
   const replicas = integerOption('replicas', options.replicas ?? 2, 1, MAX_REPLICAS);
-  const groups = integerOption('groups', (model.oneStream ? undefined : options.groups) ?? executors, executors, MAX_GROUPS);
+  const groups = integerOption(
+    'groups',
+    (model.oneStream ? undefined : options.groups) ?? executors,
+    executors,
+    MAX_GROUPS,
+  );
   const ringSlots = integerOption('ring', options.ring ?? 4096, 256, 1 << 20);
   if ((ringSlots & (ringSlots - 1)) !== 0) {
     throw new SabtreeError('ERR_OPTION', `option ring must be a power of two, got ${ringSlots}`, ringSlots);
   }
   if (executors * replicas > ringSlots >> 2) {
-    throw new SabtreeError('ERR_OPTION', `option ring: ${ringSlots} slots are too few for ${executors} x ${replicas} executors`, ringSlots);
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option ring: ${ringSlots} slots are too few for ${executors} x ${replicas} executors`,
+      ringSlots,
+    );
   }
-  const clients = integerOption('clients', options.clients ?? 64, 1, 1024);
+  const clients = integerOption('clients', options.clients ?? 64, 1, MAX_CLIENTS);
   const latchTimeout = integerOption('latchTimeout', options.latchTimeout ?? DEFAULT_LATCH_TIMEOUT, 1, 0x7fffffff);
   const start = integerOption('ringStart', options.ringStart ?? 0, 0, 0xffffffff);
   const wait = waitStrategy(options.wait ?? 'park').name;
@@ -334,7 +358,15 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   const pages = pagesOf(options.memory ?? '1GB');
 
   const memories = Array.from({ length: replicas }, () => createTreeMemory(code, values, shape, pages, latchTimeout));
-  const streams = Streams.create({ groups, executors, replicas, clients, ringSlots, replyBytes: REPLY_BYTES, start: start | 0 });
+  const streams = Streams.create({
+    groups,
+    executors,
+    replicas,
+    clients,
+    ringSlots,
+    replyBytes: REPLY_BYTES,
+    start: start | 0,
+  });
   const handle: StoreHandle = {
     sabtree: 'store',
     layout: LAYOUT_VERSION,
@@ -345,12 +377,21 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
     model: model.name,
     wait,
   };
-  const opaque = typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
+  const opaque =
+    typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
   const running: Running[] = [];
   const ready: Promise<void>[] = [];
   for (let replica = 0; replica < replicas; replica++) {
     for (let executor = 0; executor < executors; executor++) {
-      const config = { streams: streams.memory, memory: memories[replica], value: opaque, model: model.name, replica, executor, wait };
+      const config = {
+        streams: streams.memory,
+        memory: memories[replica],
+        value: opaque,
+        model: model.name,
+        replica,
+        executor,
+        wait,
+      };
       const one = startExecutor(streams, config);
       running.push(one.running);
       ready.push(one.ready);
@@ -374,13 +415,20 @@ function startExecutor(streams: Streams, config: ExecutorConfig): { running: Run
   // A call over comlink never settles if its thread dies, so the thread's end is watched beside it.
   const exit = new Promise<unknown>((resolve) => thread.onEnd(resolve));
   const died = exit.then((error) => {
-    throw new SabtreeError('ERR_REPLICAS_LOST', `executor ${config.executor} of replica ${config.replica} ended: ${error}`, error);
+    throw new SabtreeError(
+      'ERR_REPLICAS_LOST',
+      `executor ${config.executor} of replica ${config.replica} ended: ${error}`,
+      error,
+    );
   });
   died.catch(() => {});
   const prepared = Promise.race([control.prepare(config), died]).then((failure) => {
     if (failure === undefined) return;
     const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
-    throw new SabtreeError(code, `executor ${config.executor} of replica ${config.replica} did not start: ${failure.message}`);
+    throw new SabtreeError(
+      code,
+      `executor ${config.executor} of replica ${config.replica} did not start: ${failure.message}`,
+    );
   });
   const finished = prepared.then(() => Promise.race([control.run(), died]));
   const ended = finished.then(
@@ -404,4 +452,3 @@ async function withLimit<T>(promise: Promise<T>, limit: number, what: string): P
     clearTimeout(timer);
   }
 }
-

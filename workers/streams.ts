@@ -1,10 +1,13 @@
 import { availableParallelism } from '#platform';
+import { SabtreeError } from '../engine/errors.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
 import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
   EXECUTOR_SIZE,
+  RING_CLAIM,
   RING_CURSORS,
+  RING_LAST_MARKER,
   RINGS,
   STATE_STARTING,
   STREAMS_ALIVE,
@@ -19,11 +22,8 @@ import {
   STREAMS_RING_SLOTS,
   STREAMS_START,
   STREAMS_STATE,
-  RING_CLAIM,
-  RING_LAST_MARKER,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import { SabtreeError } from '../engine/errors.ts';
 
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
@@ -165,7 +165,6 @@ export class Streams {
     return group % this.shape.executors;
   }
 
-
   /** Life of the store: one of the STATE_ codes. */
   get state(): number {
     return Atomics.load(this.words, STREAMS_STATE >> 2);
@@ -183,5 +182,5 @@ export class Streams {
  */
 export function groupOf(low: number, high: number, groups: number): number {
   const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b) ^ (low >>> 16), 0x9e3779b1);
-  return (((mixed ^ (mixed >>> 15)) >>> 0) * groups) / 4294967296 >>> 0;
+  return ((((mixed ^ (mixed >>> 15)) >>> 0) * groups) / 4294967296) >>> 0;
 }

@@ -69,7 +69,11 @@ const STRATEGIES: Readonly<Record<WaitName, WaitStrategy>> = { spin, yield: yiel
  */
 export function waitStrategy(name: WaitName, roomy = false): WaitStrategy {
   if (typeof name !== 'string' || !Object.hasOwn(STRATEGIES, name)) {
-    throw new SabtreeError('ERR_OPTION', `option wait must be one of ${Object.keys(STRATEGIES).join(', ')}, got ${show(name)}`, name);
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option wait must be one of ${Object.keys(STRATEGIES).join(', ')}, got ${show(name)}`,
+      name,
+    );
   }
   return name === 'park' && roomy ? patientPark : STRATEGIES[name];
 }

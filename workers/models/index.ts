@@ -10,7 +10,11 @@ export const MODELS: Readonly<Record<ModelName, ExecutionModel>> = { smr, psmr, 
 /** The model of that name; ERR_OPTION lists the right ones. */
 export function modelOf(name: ModelName): ExecutionModel {
   if (typeof name !== 'string' || !Object.hasOwn(MODELS, name)) {
-    throw new SabtreeError('ERR_OPTION', `option model must be one of ${Object.keys(MODELS).join(', ')}, got ${show(name)}`, name);
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option model must be one of ${Object.keys(MODELS).join(', ')}, got ${show(name)}`,
+      name,
+    );
   }
   return MODELS[name];
 }
