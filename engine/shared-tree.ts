@@ -11,12 +11,13 @@ import {
   OP_LOWER,
   OP_PUT,
   OP_UPDATE,
+  STATUS_BUSY,
   STATUS_NOT_ASCENDING,
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
 } from '../layout/operation.ts';
 import { BATCH, LAYOUT_VERSION, VALUE_RECORD } from '../layout/tree-memory.ts';
-import { Attachment, createTreeMemory, DEFAULT_LATCH_TIMEOUT, fail, markThreadDead } from './attachment.ts';
+import { Attachment, createTreeMemory, DEFAULT_LATCH_TIMEOUT, fail, markThreadDead, Patience } from './attachment.ts';
 import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
@@ -557,10 +558,15 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
         if (++n === BATCH) flush();
       }
       if (n > 0) flush();
-      const status = core.bulkEnd();
-      if (status === STATUS_NOT_EMPTY)
+      const patience = new Patience(attachment);
+      let status = core.bulkEnd();
+      while (status === STATUS_BUSY) {
+        patience.pause();
+        status = core.bulkEnd();
+      }
+      if (status === STATUS_NOT_EMPTY) {
         throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad');
-      if (status !== STATUS_TRUE) attachment.settle(status, core.bulkEnd);
+      }
     } catch (error) {
       core.bulkAbort();
       throw error;

@@ -121,7 +121,6 @@ export const COUNTER_RETRIED = 3;
 export const COUNTER_SYNC_POINTS = 4;
 export const COUNTER_BATCHES = 5;
 export const COUNTER_PARKS = 6;
-export const COUNTER_RESTAGED = 7;
 export const COUNTERS = 8;
 
 /**

@@ -1,0 +1,134 @@
+/** Style that a machine can check: import direction, what each room may use, leftovers, and the words of the public face. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+    .map((name) => join(folder, name))
+    .filter((name) => name !== join('engine', 'core-bytes.ts'));
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map((match) => match[1]);
+}
+
+/** The room (top-level folder) that a relative import of a file leads to. */
+function roomOf(file: string, target: string): string {
+  const path = relative(root, resolve(root, dirname(file), target));
+  return path.includes('/') ? path.split('/')[0] : path;
+}
+
+const ROOMS = ['layout', 'engine', 'workers', 'index.ts'];
+const files = [...ROOMS.slice(0, 3).flatMap(sources), 'index.ts'];
+
+describe('tidy', () => {
+  it('finds the sources', () => {
+    expect(files.length).toBeGreaterThan(40);
+  });
+
+  it('imports go left only: layout <- engine <- workers <- index.ts', () => {
+    const wrong: string[] = [];
+    for (const file of files) {
+      const own = ROOMS.indexOf(file === 'index.ts' ? file : file.split('/')[0]);
+      for (const target of imports(file)) {
+        if (!target.startsWith('.')) continue;
+        const room = ROOMS.indexOf(roomOf(file, target));
+        if (room < 0 || room > own) wrong.push(`${file} imports ${target}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('the core imports only itself and the layout', () => {
+    for (const file of sources('engine').filter((name) => name.startsWith('engine/core/'))) {
+      for (const target of imports(file)) expect(target, file).toMatch(/^(\.\/|\.\.\/\.\.\/layout\/)[a-z-]+\.ts$/);
+    }
+  });
+
+  it('the layout holds integer constants only, and imports nothing else', () => {
+    for (const file of sources('layout')) {
+      for (const target of imports(file)) expect(target, file).toMatch(/^\.\/[a-z-]+\.ts$/);
+      const code = readFileSync(join(root, file), 'utf8')
+        .replace(/\/\*[\s\S]*?\*\//g, '')
+        .replace(/^import [\s\S]*?;$/gm, '')
+        .split('\n')
+        .filter((line) => line.trim() !== '' && !line.trim().startsWith('//'));
+      for (const line of code) expect(line, file).toMatch(/^export const [A-Z0-9_]+ = [A-Z0-9_a-fx +*<>()-]+;$/);
+    }
+  });
+
+  it('Node built-ins are used by the Node platform only', () => {
+    for (const file of files) {
+      if (file === join('workers', 'platform-node.ts')) continue;
+      expect(
+        imports(file).filter((target) => target.startsWith('node:')),
+        file,
+      ).toEqual([]);
+    }
+  });
+
+  it('no library code prints, evaluates or leaves work for later', () => {
+    for (const file of files) {
+      const text = readFileSync(join(root, file), 'utf8');
+      expect(text, file).not.toMatch(/\bconsole\.|\beval\(|new Function\(/);
+      expect(text, file).not.toMatch(/\b(TODO|FIXME|XXX|HACK)\b/);
+    }
+  });
+
+  it('the core has no data segment and no managed object: its memory is shared', () => {
+    const wasm = readFileSync(join(root, 'dist', 'core.wasm'));
+    const module = new WebAssembly.Module(wasm);
+    // Section 11 holds data segments, section 12 their count.
+    expect(sectionIds(wasm)).not.toContain(11);
+    expect(sectionIds(wasm)).not.toContain(12);
+    expect(WebAssembly.Module.imports(module)).toEqual([{ module: 'env', name: 'memory', kind: 'memory' }]);
+    for (const { name } of WebAssembly.Module.exports(module)) expect(name).not.toMatch(/^__/);
+  });
+
+  it('errors carry codes that are documented', () => {
+    const known = new Set(
+      [...readFileSync(join(root, 'engine', 'errors.ts'), 'utf8').matchAll(/'(ERR_[A-Z_]+)'/g)].map(
+        (match) => match[1],
+      ),
+    );
+    expect(known.size).toBeGreaterThan(15);
+    for (const file of files) {
+      for (const [, code] of readFileSync(join(root, file), 'utf8').matchAll(/new SabtreeError\(\s*'([A-Z_]+)'/g)) {
+        expect(known, file).toContain(code);
+      }
+    }
+  });
+
+  it('every public class and function has a doc comment', () => {
+    const exported = imports('index.ts').map((target) => target.replace('./', ''));
+    expect(exported.length).toBeGreaterThan(5);
+    for (const file of exported) {
+      const text = readFileSync(join(root, file), 'utf8');
+      for (const match of text.matchAll(/\n(.*)\nexport (?:async )?(?:abstract )?(class|function) (\w+)/g)) {
+        expect(match[1].trim(), `${file}: ${match[3]}`).toMatch(/\*\/$/);
+      }
+    }
+  });
+});
+
+/** Ids of a wasm binary's sections, in order. */
+function sectionIds(wasm: Uint8Array): number[] {
+  const ids: number[] = [];
+  for (let at = 8; at < wasm.length; ) {
+    ids.push(wasm[at++]);
+    let size = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = wasm[at++];
+      size |= (byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+    }
+    at += size;
+  }
+  return ids;
+}
