@@ -90,26 +90,33 @@ export function createTreeMemory(
   return memory;
 }
 
+/** Stands in for the core after `detach`: refuses every call. */
+export const CLOSED_CORE = new Proxy({} as Core, {
+  get() {
+    throw new SabtreeError('ERR_CLOSED', 'the tree was closed in this thread');
+  },
+});
+
 /** One thread's hold on a tree: its slot, its instance of the core, and views of its registers. */
 export class Attachment {
   readonly memory: WebAssembly.Memory;
-  readonly core: Core;
+  core: Core;
   readonly keyCode: number;
   readonly values: ValueCodec;
   /** This thread's id in version words, 1 to 255. */
   readonly thread: number;
   /** Header and thread slots, as words. */
   readonly header: Uint32Array;
-  readonly key: KeyArray;
-  readonly upperKey: KeyArray;
-  readonly value: ValueView;
-  readonly expected: ValueView;
+  key: KeyArray;
+  upperKey: KeyArray;
+  value: ValueView;
+  expected: ValueView;
   /** Registers `count` and `more`. */
   private readonly results: Uint32Array;
   readonly scanKeys: KeyArray;
   readonly scanValues: ValueView;
-  readonly batchKeys: KeyArray;
-  readonly batchValues: ValueView;
+  batchKeys: KeyArray;
+  batchValues: ValueView;
   readonly batchFound: Uint8Array;
   /** Entries one atomic scan can give. */
   readonly scanCapacity: number;
@@ -117,6 +124,14 @@ export class Attachment {
   constructor(memory: WebAssembly.Memory, keyCodeWanted: number | undefined, values: ValueCodec) {
     if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
       throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no shared memory', memory);
+    }
+    const { byteLength } = memory.buffer as ArrayBufferLike;
+    if (byteLength < NODES) {
+      throw new SabtreeError(
+        'ERR_NOT_A_TREE',
+        `the memory is too small to hold a tree: ${byteLength} bytes`,
+        byteLength,
+      );
     }
     const header = new Uint32Array(memory.buffer, 0, NODES / 4);
     this.header = header;
@@ -215,8 +230,22 @@ export class Attachment {
     return Atomics.load(new BigUint64Array(this.memory.buffer, node & ~(CACHE_LINE - 1), 1), 0);
   }
 
-  /** Gives the slot back. The registers must not be used any more. */
+  /**
+   * Gives the slot back, and with it the work block: the next thread to attach gets both. So whatever still holds this
+   * attachment (a method that checks its arguments first, an iterator half way) is left with a core that refuses, and
+   * with registers of its own.
+   */
   detach(): void {
+    if (this.core === CLOSED_CORE) return;
+    // A bulk load that closes its own tree ends here.
+    this.core.bulkAbort();
+    this.core = CLOSED_CORE;
+    this.key = this.key.slice();
+    this.upperKey = this.upperKey.slice();
+    this.value = this.value.copy(1);
+    this.expected = this.expected.copy(1);
+    this.batchKeys = this.batchKeys.slice();
+    this.batchValues = this.batchValues.copy(BATCH);
     Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
   }
 }
@@ -242,6 +271,11 @@ export class Patience {
     const blockedNode = (threadSlot(thread) + THREAD_BLOCKED_NODE) >> 2;
     const node = header[blockedNode];
     header[blockedNode] = 0;
+    this.pauseAt(node);
+  }
+
+  /** The same for a caller that knows the node it waits for; 0 if there is none. @throws ERR_LATCH_LOST */
+  pauseAt(node: number): void {
     if (node !== 0) {
       const version = this.attachment.versionOf(node);
       if (node === this.node && version === this.version) this.refuseDead();

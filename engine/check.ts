@@ -1,7 +1,6 @@
 import { LEVEL_FREE, MAX_LEVELS, NODE_COUNT, NODE_KEYS, NODE_LEVEL, VERSION_LATCHED } from '../layout/node.ts';
 import { HEADER_BUMP, HEADER_ROOT, NODES } from '../layout/tree-memory.ts';
-import type { Attachment } from './attachment.ts';
-import { pauseBefore } from './backoff.ts';
+import { type Attachment, Patience } from './attachment.ts';
 import { SabtreeError } from './errors.ts';
 import { treeDigest, treeSize, treeStats } from './stats.ts';
 
@@ -23,7 +22,7 @@ interface NodeCopy {
   readonly digest: bigint;
 }
 
-/** Tries to read one node before it is taken for stuck. */
+/** Tries to read one node that others go on changing. */
 const READ_TRIES = 10_000;
 
 /**
@@ -52,6 +51,7 @@ export function checkTree(attachment: Attachment): CheckReport {
 
   function read(node: number, path: readonly number[]): NodeCopy {
     const at = node >> 2;
+    const patience = new Patience(attachment);
     for (let tries = 0; tries < READ_TRIES; tries++) {
       const low = Atomics.load(words, at);
       const high = Atomics.load(words, at + 1);
@@ -73,9 +73,13 @@ export function checkTree(attachment: Attachment): CheckReport {
         const keys = wide ? new BigInt64Array(keyWords.buffer) : keyWords;
         return { level, keys, children, digest: sum };
       }
-      pauseBefore(tries);
+      try {
+        patience.pauseAt(node);
+      } catch (error) {
+        fault(path, (error as Error).message, node);
+      }
     }
-    return fault(path, 'its latch is never given back', node);
+    return fault(path, 'it never stands still for long enough to be read', node);
   }
 
   /** Checks the subtree and returns its number of levels. Bounds: lower <= key < upper. */

@@ -55,8 +55,9 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
   if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
     throw new SabtreeError('ERR_ARGUMENT', `limit must be an integer from 0 on, got ${show(limit)}`, limit);
   }
-  const lower = gt ?? gte;
-  const upper = lt ?? lte;
+  // Not `??`: a null is a wrong key, not an absent bound.
+  const lower = gt === undefined ? gte : gt;
+  const upper = lt === undefined ? lte : lt;
   const flags =
     (lower === undefined ? 0 : SCAN_HAS_LOWER) |
     (gt === undefined ? 0 : SCAN_LOWER_EXCLUSIVE) |

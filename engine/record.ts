@@ -30,6 +30,16 @@ import { SabtreeError, show } from './errors.ts';
 /** A typed-binary schema whose values all have one size. */
 export type RecordSchema<T = unknown> = ISchema<T>;
 
+/**
+ * The number itself, but every NaN as the same one. NaNs have many bit patterns (0/0 has its sign set on x86-64 and clear
+ * on arm64), and values are compared and digested by their bytes.
+ */
+export function oneNaN(value: number): number {
+  // Only NaN differs from itself.
+  // biome-ignore lint/suspicious/noSelfCompare: see above
+  return value === value ? value : Number.NaN;
+}
+
 /** Scalars of eight bytes, which typed-binary does not have. They go through a private pair of 32-bit words. */
 abstract class WideSchema<T> extends Schema<T> {
   readonly maxSize = 8;
@@ -59,7 +69,7 @@ abstract class WideSchema<T> extends Schema<T> {
 class Float64Schema extends WideSchema<number> {
   private readonly view = new Float64Array(this.words.buffer);
   protected fill(value: number): void {
-    this.view[0] = value;
+    this.view[0] = oneNaN(value);
   }
   protected value(): number {
     return this.view[0];
@@ -167,7 +177,12 @@ function understand(schema: unknown, path: string): Part {
   if (schema instanceof Uint16Schema) return integerPart('u16', 2, 0, 65535);
   if (schema instanceof Int32Schema) return integerPart('i32', 4, -2147483648, 2147483647);
   if (schema instanceof Uint32Schema) return integerPart('u32', 4, 0, 4294967295);
-  if (schema instanceof Float16Schema) return numberPart('f16', 2);
+  if (schema instanceof Float16Schema) {
+    if (!('setFloat16' in DataView.prototype)) {
+      throw new SabtreeError('ERR_OPTION', `option value${path}: this JavaScript engine has no 16-bit floats`, schema);
+    }
+    return numberPart('f16', 2);
+  }
   if (schema instanceof Float32Schema) return numberPart('f32', 4);
   if (schema instanceof CharsSchema) {
     const { length } = schema;
@@ -181,12 +196,18 @@ function understand(schema: unknown, path: string): Part {
   }
   if (schema instanceof TypedArraySchema) {
     const { length, byteLength } = schema;
+    const { name } = (schema as unknown as { _arrayConstructor: { name: string } })._arrayConstructor;
     const check: Check = (value, where) => {
-      if (!ArrayBuffer.isView(value) || value.byteLength !== byteLength || (value as Uint8Array).length !== length) {
-        refuse(where, `a typed array of ${length} elements and ${byteLength} bytes`, value);
+      // By tag, not by class: subclasses (Buffer) and arrays of another realm have the same bytes.
+      if (
+        !ArrayBuffer.isView(value) ||
+        (value as Uint8Array)[Symbol.toStringTag] !== name ||
+        (value as Uint8Array).length !== length
+      ) {
+        refuse(where, `a ${name} of ${length}`, value);
       }
     };
-    return { signature: `typed${byteLength / length}x${length}`, size: byteLength, check };
+    return { signature: `${name}x${length}`, size: byteLength, check };
   }
   if (schema instanceof ArraySchema) {
     const inner = understand((schema as unknown as { elementSchema: unknown }).elementSchema, `${path}[]`);

@@ -16,13 +16,22 @@ import {
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
 } from '../layout/operation.ts';
-import { BATCH, LAYOUT_VERSION, VALUE_RECORD } from '../layout/tree-memory.ts';
-import { Attachment, createTreeMemory, DEFAULT_LATCH_TIMEOUT, fail, markThreadDead, Patience } from './attachment.ts';
+import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
+import {
+  Attachment,
+  CLOSED_CORE,
+  createTreeMemory,
+  DEFAULT_LATCH_TIMEOUT,
+  fail,
+  markThreadDead,
+  Patience,
+} from './attachment.ts';
 import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
 import { type KeyOf, type KeyType, writeKey } from './keys.ts';
 import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
+import { oneNaN } from './record.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
 import { type TreeStats, treeDigest, treeSize, treeStats } from './stats.ts';
 import { type ScalarType, ValueCodec, type ValueOf, type ValueType } from './values.ts';
@@ -64,13 +73,6 @@ const CREATE_OPTIONS = new Set(['key', 'value', 'memory', 'nodeSize', 'fanout', 
 
 /** A list of keys or values as a batch takes it. */
 export type Column<T> = ArrayLike<T>;
-
-/** Refuses every call after `close`. */
-const CLOSED_CORE = new Proxy({} as Core, {
-  get() {
-    throw new SabtreeError('ERR_CLOSED', 'the tree was closed in this thread');
-  },
-});
 
 /**
  * Reading a shared tree. Any thread may read at any time, also while others write: reads take no latch and copy no node.
@@ -322,6 +324,13 @@ export class TreeReader<K = number, V = number> {
    */
   threadExited(thread: number): void {
     this.alive();
+    if (!Number.isInteger(thread) || thread < 1 || thread >= MAX_THREADS) {
+      throw new SabtreeError(
+        'ERR_ARGUMENT',
+        `thread must be an integer from 1 to ${MAX_THREADS - 1}, got ${show(thread)}`,
+        thread,
+      );
+    }
     markThreadDead(this.attachment.header, thread);
   }
 
@@ -372,7 +381,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     const code = keyCode(options.key);
     const values = new ValueCodec(options.value);
     const shape = shapeOf(code, values.stride, options.nodeSize, options.fanout);
-    const maximum = pagesOf(options.memory ?? '1GB');
+    const maximum = pagesOf(options.memory === undefined ? '1GB' : options.memory);
     const { latchTimeout = DEFAULT_LATCH_TIMEOUT } = options;
     if (!Number.isInteger(latchTimeout) || latchTimeout < 1 || latchTimeout > 0x7fffffff) {
       throw new SabtreeError(
@@ -437,6 +446,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     return this.modify(OP_ADD, key, by) ? (this.attachment.expected.get(0) as V) : undefined;
   }
 
+  /** Whether a bulk load is under way in this thread: there is room for one. */
+  private loading = false;
+
   private modify(op: number, key: K, value: V): boolean {
     const { attachment } = this;
     writeKey(attachment.keyCode, attachment.key, 0, key);
@@ -485,6 +497,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     // Elements of the value's own typed array need no check.
     if ((values as object).constructor === raw.constructor && !(raw instanceof Uint8Array)) {
       (raw as Float64Array).set((values as unknown as Float64Array).subarray(start, start + size));
+      if (this.attachment.values.code === VALUE_F64) {
+        for (let i = 0; i < size; i++) raw[i] = oneNaN(raw[i] as number);
+      }
       return;
     }
     for (let i = 0; i < size; i++) batchValues.set(i, values[start + i]);
@@ -532,10 +547,13 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     // At least twice the minimum, so that the last node of a level can be topped up from its neighbour.
     const leafFill = Math.max(2 * leafMinimum, Math.floor(leafCapacity * fill));
     const branchFill = Math.max(2 * branchMinimum + 1, Math.floor(branchCapacity * fill));
+    this.alive();
+    if (this.loading) throw new SabtreeError('ERR_ARGUMENT', 'bulkLoad was called by the entries of a bulkLoad');
     if (treeSize(attachment) !== 0) throw new SabtreeError('ERR_NOT_EMPTY', 'bulkLoad needs an empty tree');
     const started = core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
     if (started !== STATUS_TRUE) fail(started);
     let loaded = 0;
+    this.loading = true;
     try {
       let n = 0;
       const chunkKeys: K[] = new Array(BATCH);
@@ -546,7 +564,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
           writeKey(attachment.keyCode, attachment.batchKeys, i, chunkKeys[i]);
           attachment.batchValues.set(i, chunkValues[i]);
         }
-        const status = core.bulkAppend(n);
+        const status = attachment.core.bulkAppend(n);
         if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, n, loaded);
         if (status !== STATUS_TRUE) fail(status);
         loaded += n;
@@ -559,7 +577,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       }
       if (n > 0) flush();
       const patience = new Patience(attachment);
-      let status = core.bulkEnd();
+      let status = attachment.core.bulkEnd();
       while (status === STATUS_BUSY) {
         patience.pause();
         status = core.bulkEnd();
@@ -570,6 +588,8 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     } catch (error) {
       core.bulkAbort();
       throw error;
+    } finally {
+      this.loading = false;
     }
     return loaded;
   }

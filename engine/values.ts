@@ -1,7 +1,7 @@
 import type { ISchema, Parsed } from 'typed-binary';
 import { VALUE_F64, VALUE_I32, VALUE_I64, VALUE_RECORD, VALUE_U32 } from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
-import { RecordCodec } from './record.ts';
+import { oneNaN, RecordCodec } from './record.ts';
 
 /** Names of the scalar value types. */
 export type ScalarType = 'u32' | 'i32' | 'f64' | 'i64';
@@ -100,7 +100,7 @@ export class ValueCodec {
     const { code } = this;
     if (code === VALUE_F64) {
       if (typeof value !== 'number') this.refuse(value);
-      views.f64[offset >> 3] = value as number;
+      views.f64[offset >> 3] = oneNaN(value as number);
     } else if (code === VALUE_U32) {
       if (typeof value !== 'number' || value >>> 0 !== value) this.refuse(value);
       views.u32[offset >> 2] = value as number;
@@ -172,7 +172,7 @@ export class ValueView {
     const { code } = codec;
     if (code === VALUE_F64) {
       if (typeof value !== 'number') codec.refuse(value);
-      (raw as Float64Array)[i] = value as number;
+      (raw as Float64Array)[i] = oneNaN(value as number);
     } else if (code === VALUE_U32) {
       if (typeof value !== 'number' || value >>> 0 !== value) codec.refuse(value);
       (raw as Uint32Array)[i] = value as number;

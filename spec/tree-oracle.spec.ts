@@ -16,8 +16,8 @@ import {
   keyPool,
   RECORDS,
   SCALARS,
-  type ValueKind,
   VALUES,
+  type ValueKind,
 } from './support/values.ts';
 
 type Shape = Pick<TreeOptions, 'fanout' | 'nodeSize'>;
@@ -165,7 +165,11 @@ class Pair {
     } else if (name === 'f64') {
       const out = new Float64Array(length).fill(77);
       tree.getMany(keys, out, found);
-      agree(`getMany(${render(list)}, Float64Array)`, [...out], [...expected.map((value) => value ?? Number.NaN), 77, 77]);
+      agree(
+        `getMany(${render(list)}, Float64Array)`,
+        [...out],
+        [...expected.map((value) => value ?? Number.NaN), 77, 77],
+      );
     } else {
       const out = (name === 'u32' ? new Uint32Array(length) : new Int32Array(length)).fill(77);
       tree.getMany(keys, out, found);
@@ -223,7 +227,11 @@ function rebuilt(keyType: KeyType, kind: ValueKind, entries: readonly Entry[], r
   if (way === 'bulkLoad') tree.bulkLoad(entries, random.pick([0.5, 0.6, 0.75, 0.9, 1]));
   else if (way === 'ascending') for (const [key, value] of entries) tree.put(key, value);
   else if (way === 'descending') for (const [key, value] of [...entries].reverse()) tree.insert(key, value);
-  else if (way === 'putMany') tree.putMany(entries.map(([key]) => key), entries.map(([, value]) => value));
+  else if (way === 'putMany')
+    tree.putMany(
+      entries.map(([key]) => key),
+      entries.map(([, value]) => value),
+    );
   else for (const [key, value] of random.shuffled(entries)) tree.put(key, value);
   if (way === 'detour') {
     // Other values and other keys on the way must leave no trace.
@@ -297,7 +305,10 @@ describe('random operations agree with a sorted array', () => {
       const kind = kinds[(i * KEY_TYPES.length + j * 3) % kinds.length];
       const name = `${keyType} -> ${kind.name}, ${render(shape)}`;
       const wide = shape.nodeSize !== undefined || shape.fanout === 64;
-      test(name, seeded(name, (random) => live(keyType, kind, shape, wide ? 500 : 420, wide ? 1100 : 500, random)));
+      test(
+        name,
+        seeded(name, (random) => live(keyType, kind, shape, wide ? 500 : 420, wide ? 1100 : 500, random)),
+      );
     }
   }
 });
@@ -306,7 +317,10 @@ describe('every key type with every value type', () => {
   for (const keyType of KEY_TYPES) {
     for (const kind of VALUES) {
       const name = `${keyType} -> ${kind.name}, fan-out 4`;
-      test(name, seeded(name, (random) => live(keyType, kind, { fanout: 4 }, 300, 260, random)));
+      test(
+        name,
+        seeded(name, (random) => live(keyType, kind, { fanout: 4 }, 300, 260, random)),
+      );
     }
   }
 });
@@ -320,7 +334,9 @@ describe('ranges', () => {
         const tree = makeTree(keyType, 'u32', { fanout: 4 });
         const oracle = new Oracle<AnyKey, unknown>(0, undefined);
         // Every other extreme key is there, and some between them; the bounds are present, absent, equal and crossed.
-        const keys = ascending([...new Set([...EXTREME_KEYS[keyType].map((key) => (key === 0 ? 0 : key)), ...keyPool(keyType, 34, random)])]);
+        const keys = ascending([
+          ...new Set([...EXTREME_KEYS[keyType].map((key) => (key === 0 ? 0 : key)), ...keyPool(keyType, 34, random)]),
+        ]);
         for (const [i, key] of keys.entries()) {
           if (i % 2 === 1) continue;
           tree.put(key, i);
@@ -375,7 +391,10 @@ describe('ranges', () => {
     const name = 'large records';
     return seeded(name, (random) => {
       const entries: Entry[] = Array.from({ length: 300 }, (_, i) => [BigInt(i), kind.random(random)]);
-      tree.putMany(entries.map(([key]) => key), entries.map(([, value]) => value));
+      tree.putMany(
+        entries.map(([key]) => key),
+        entries.map(([, value]) => value),
+      );
       agreeOnAll('forwards', tree, entries);
       agree('backwards', [...tree.range({ reverse: true })], [...entries].reverse());
     })();
@@ -497,7 +516,11 @@ describe('bulkLoad', () => {
       }
     }
     expect(tree.bulkLoad(entries())).toBe(1000);
-    agreeOnAll('loaded', tree, Array.from({ length: 1000 }, (_, key): Entry => [key, key + 1]));
+    agreeOnAll(
+      'loaded',
+      tree,
+      Array.from({ length: 1000 }, (_, key): Entry => [key, key + 1]),
+    );
   });
 });
 
@@ -510,9 +533,18 @@ describe('digest', () => {
       [[0, 1]],
       [[1, 0]],
       [[1, 1]],
-      [[0, 0], [1, 1]],
-      [[0, 1], [1, 0]],
-      [[0, 0], [1, 0]],
+      [
+        [0, 0],
+        [1, 1],
+      ],
+      [
+        [0, 1],
+        [1, 0],
+      ],
+      [
+        [0, 0],
+        [1, 0],
+      ],
     ];
     for (const entries of contents) {
       const tree = makeTree('u32', 'u32');

@@ -11,10 +11,10 @@ import {
   STOP_BUSY, STOP_CORRUPT, STOP_DEFERRED, STOP_DONE, STOP_NO_MEMORY, STOP_OTHER, STOP_REPLIES,
 } from "../../layout/operation.ts";
 import { BLOCK_VALUE, OVERLAP } from "../../layout/tree-memory.ts";
-import { foundLeaf, foundVersion, locate, setLookup } from "./batch.ts";
+import { foundLeaf, foundVersion, locate, notePlace, setLookup } from "./batch.ts";
 import { defer, deferralClear, isDeferred } from "./deferral.ts";
 import { read, write } from "./point.ts";
-import { align, block, lookups, valueSize } from "./state.ts";
+import { align, block, valueSize } from "./state.ts";
 
 /** Why the last call stopped: a STOP_ code. */
 export let stopReason: i32 = 0;
@@ -31,13 +31,6 @@ let maxRuns: i32 = 0;
 export let replyCursor: usize = 0;
 /** Entries in the table of runs. */
 export let replyRuns: i32 = 0;
-
-/** Records of the group under way stand behind the lookups (see batch.ts). */
-// @ts-ignore: decorator
-@inline
-function recordPlace(j: i32): usize {
-  return lookups + 20 * OVERLAP + (<usize>j << 2);
-}
 
 /** Says where replies go: an area, and a table of runs. */
 export function setReplyArea(start: usize, bytes: usize, table: usize, tableEntries: i32): void {
@@ -148,7 +141,7 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
       if (op == 0 || op > OP_LAST_POINT) break;
       if (load<u32>(q, OPERATION_GROUPS) != 0 && most != 1) break;
       setLookup<K>(n, load<K>(q, OPERATION_KEY));
-      store<u32>(recordPlace(n), <u32>q);
+      store<u32>(notePlace(n), <u32>q);
       q += bytes;
       n++;
     }
@@ -157,9 +150,9 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
       break;
     }
     stopReason = STOP_DONE;
-    if (n > 1) locate<K>(n);
+    if (n > 1) locate<K>(n, true);
     for (let j = 0; j < n; j++) {
-      const record = <usize>load<u32>(recordPlace(j));
+      const record = <usize>load<u32>(notePlace(j));
       let status: i32 = STATUS_REFUSED;
       let dependent = false;
       if (replying && !replyRoom()) {

@@ -1,95 +1,117 @@
 /**
  * Lookups overlapped. A lookup in a large tree mostly waits for memory: one after another they pay the latency of every
  * level in turn, while sixteen that go down level by level together pay it about once.
+ *
+ * The processor overlaps what it can see at a time, a few hundred instructions. So the work of a level is cut in two:
+ * all searches first, in nodes that have arrived by then; then a loop that does little more than ask for the next
+ * sixteen nodes, so that all their misses are under way at once. More than sixteen are no gain: nodes stand at multiples
+ * of their size, and lines at the same offset in more nodes than that drive each other out of a first-level cache.
  */
 import { CACHE_LINE } from "../../layout/bits.ts";
-import { BATCH, OVERLAP } from "../../layout/tree-memory.ts";
 import { MAX_LEVELS } from "../../layout/node.ts";
-import { BLOCK_COUNT } from "../../layout/tree-memory.ts";
 import { STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
+import { BLOCK_COUNT, OVERLAP } from "../../layout/tree-memory.ts";
 import { reachable } from "./descent.ts";
 import { isLatched, readVersion, validate } from "./latch.ts";
-import { branchCount, childAt, levelOf, upperBound } from "./node.ts";
+import { branchCount, childAt, copyValue, keyAt, leafCount, levelOf, lowerBound, upperBound, valueAt } from "./node.ts";
 import { read, write } from "./point.ts";
 import {
-  area, areaFound, areaValues, block, leafValues, lookups, narrowOrder, nodeSize, root, valueSize, wideOrder,
+  area, areaFound, areaValues, block, branchCapacity, branchChildren, leafCapacity, leafValues, lookups, narrowOrder,
+  root, valueSize, wideOrder,
 } from "./state.ts";
 
-// Room for OVERLAP lookups: keys, versions, nodes.
+/** A lookup under way: key (8 bytes), version of the node it has reached, that node, the place it goes on to, a note. */
+const LOOKUP: usize = 32;
+const KEY: usize = 0;
+const VERSION: usize = 8;
+const NODE: usize = 16;
+const PLACE: usize = 20;
+const NOTE: usize = 24;
 
-// @ts-ignore: decorator
-@inline
-function keyPlace(j: i32): usize {
-  return lookups + (<usize>j << 3);
-}
-
-// @ts-ignore: decorator
-@inline
-function versionPlace(j: i32): usize {
-  return lookups + 8 * OVERLAP + (<usize>j << 3);
-}
-
-// @ts-ignore: decorator
-@inline
-function nodePlace(j: i32): usize {
-  return lookups + 16 * OVERLAP + (<usize>j << 2);
-}
+/** Bytes of keys compared one by one at the end of a search: one line, since here waiting overlaps, and work does not. */
+const WINDOW: usize = CACHE_LINE;
 
 /** Keeps loads that only fetch from being removed. */
-export let touched: u64 = 0;
+export let touched: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+function lookupAt(j: i32): usize {
+  return lookups + <usize>j * LOOKUP;
+}
 
 // @ts-ignore: decorator
 @inline
 export function setLookup<K>(j: i32, key: K): void {
-  store<K>(keyPlace(j), key);
+  store<K>(lookupAt(j), key, KEY);
 }
 
 /** Leaf found for lookup j; 0 if it has to be searched for again. */
 // @ts-ignore: decorator
 @inline
 export function foundLeaf(j: i32): usize {
-  return <usize>load<u32>(nodePlace(j));
+  return <usize>load<u32>(lookupAt(j), NODE);
 }
 
 // @ts-ignore: decorator
 @inline
 export function foundVersion(j: i32): u64 {
-  return load<u64>(versionPlace(j));
+  return load<u64>(lookupAt(j), VERSION);
 }
 
-/** Takes n <= OVERLAP lookups, whose keys were set by `setLookup`, down to their leaves together. Never waits. */
-export function locate<K>(n: i32): void {
+/** Four bytes that a caller may keep with lookup j. */
+// @ts-ignore: decorator
+@inline
+export function notePlace(j: i32): usize {
+  return lookupAt(j) + NOTE;
+}
+
+/**
+ * Takes n <= OVERLAP lookups, whose keys were set by `setLookup`, down to their leaves together. Never waits: a lookup
+ * that meets a latched or changed node is given up. `whole`: the callers will compare all keys of the leaves.
+ *
+ * Searches go over the capacity, not over the count: keys beyond the count are the largest there are, and a number of
+ * steps that never varies is one the processor predicts.
+ */
+export function locate<K>(n: i32, whole: bool): void {
   const version = readVersion(root);
   let level = levelOf(root);
   const lost = isLatched(version) || level > MAX_LEVELS;
-  for (let j = 0; j < n; j++) {
-    store<u32>(nodePlace(j), lost ? 0 : <u32>root);
-    store<u64>(versionPlace(j), version);
+  const end = lookupAt(n);
+  for (let p = lookups; p < end; p += LOOKUP) {
+    store<u32>(p, lost ? 0 : <u32>root, NODE);
+    store<u64>(p, version, VERSION);
   }
   if (lost) return;
-  const keysEnd = leafValues;
+  // The root is the same for all, and often has few keys.
+  let keys = branchCount(root);
   for (; level > 0; level--) {
-    for (let j = 0; j < n; j++) {
-      const node = <usize>load<u32>(nodePlace(j));
+    for (let p = lookups; p < end; p += LOOKUP) {
+      const node = <usize>load<u32>(p, NODE);
       if (node == 0) continue;
-      const key = load<K>(keyPlace(j));
-      const child = childAt(node, upperBound<K>(node, branchCount(node), key));
+      const i = upperBound<K>(node, keys, load<K>(p, KEY), WINDOW);
+      store<u32>(p, <u32>childAt(node, min<i32>(i, branchCount(node))), PLACE);
+    }
+    keys = branchCapacity;
+    // Of each child: the version's line, and the one where its search begins, or all that hold keys.
+    const keysEnd = level > 1 ? branchChildren : leafValues;
+    const fetchAll = whole && level == 1;
+    let sum: u32 = 0;
+    for (let p = lookups; p < end; p += LOOKUP) {
+      const node = <usize>load<u32>(p, NODE);
+      if (node == 0) continue;
+      const child = <usize>load<u32>(p, PLACE);
       let next: usize = 0;
       if (reachable(child)) {
         const childVersion = readVersion(child);
-        if (validate(node, load<u64>(versionPlace(j))) && !isLatched(childVersion)) {
+        sum += load<u8>(child + (keysEnd >> 1));
+        if (fetchAll) for (let line: usize = CACHE_LINE; line < keysEnd; line += CACHE_LINE) sum += load<u8>(child + line);
+        if (validate(node, load<u64>(p, VERSION)) && !isLatched(childVersion)) {
           next = child;
-          store<u64>(versionPlace(j), childVersion);
+          store<u64>(p, childVersion, VERSION);
         }
       }
-      store<u32>(nodePlace(j), <u32>next);
-    }
-    // Fetch the keys of all nodes just found before the first of them is searched: plain loads that nothing waits for.
-    let sum: u64 = 0;
-    for (let j = 0; j < n; j++) {
-      const node = <usize>load<u32>(nodePlace(j));
-      if (node == 0) continue;
-      for (let line: usize = CACHE_LINE; line < keysEnd; line += CACHE_LINE) sum += load<u64>(node + line);
+      store<u32>(p, <u32>next, NODE);
     }
     touched += sum;
   }
@@ -108,27 +130,40 @@ function areaKey<K>(i: i32): K {
  */
 export function readMany<K>(n: i32): i32 {
   let found = 0;
-  let done = 0;
-  while (done < n) {
+  for (let done = 0; done < n; done += OVERLAP) {
     const group = min<i32>(OVERLAP, n - done);
+    const end = lookupAt(group);
     for (let j = 0; j < group; j++) setLookup<K>(j, areaKey<K>(done + j));
-    locate<K>(group);
-    for (let j = 0; j < group; j++) {
-      const i = done + j;
-      const status = read<K>(
-        load<K>(keyPlace(j)), areaValues + <usize>i * valueSize, foundLeaf(j), foundVersion(j),
-      );
-      if (status > STATUS_TRUE) {
-        store<u32>(block, found, BLOCK_COUNT);
-        return i;
+    locate<K>(group, false);
+    // In two passes again: where the values stand (0: nowhere), then the values.
+    for (let p = lookups; p < end; p += LOOKUP) {
+      const leaf = <usize>load<u32>(p, NODE);
+      if (leaf == 0) continue;
+      const key = load<K>(p, KEY);
+      const i = lowerBound<K>(leaf, leafCapacity, key, WINDOW);
+      store<u32>(p, i < leafCount(leaf) && keyAt<K>(leaf, i) == key ? <u32>valueAt(leaf, i) : 0, PLACE);
+    }
+    let i = done;
+    for (let p = lookups; p < end; p += LOOKUP) {
+      const leaf = <usize>load<u32>(p, NODE);
+      const value = <usize>load<u32>(p, PLACE);
+      const out = areaValues + <usize>i * valueSize;
+      let status: i32 = value != 0 ? STATUS_TRUE : STATUS_FALSE;
+      if (leaf != 0 && value != 0) copyValue(out, value);
+      if (leaf == 0 || !validate(leaf, load<u64>(p, VERSION))) {
+        status = read<K>(load<K>(p, KEY), out, 0, 0);
+        if (status > STATUS_TRUE) {
+          store<u32>(block, found, BLOCK_COUNT);
+          return i;
+        }
       }
       store<u8>(areaFound + <usize>i, <u8>status);
       found += status;
+      i++;
     }
-    done += group;
   }
   store<u32>(block, found, BLOCK_COUNT);
-  return done;
+  return n;
 }
 
 /** Status that ended `writeMany` early. */
@@ -145,11 +180,11 @@ export function writeMany<K>(op: i32, n: i32): i32 {
   while (done < n) {
     const group = min<i32>(OVERLAP, n - done);
     for (let j = 0; j < group; j++) setLookup<K>(j, areaKey<K>(done + j));
-    locate<K>(group);
+    locate<K>(group, true);
     for (let j = 0; j < group; j++) {
       const i = done + j;
       const status = write<K>(
-        op, load<K>(keyPlace(j)), areaValues + <usize>i * valueSize, 0, 0, false, foundLeaf(j), foundVersion(j),
+        op, load<K>(lookupAt(j), KEY), areaValues + <usize>i * valueSize, 0, 0, false, foundLeaf(j), foundVersion(j),
       );
       if (status > STATUS_TRUE) {
         lastStatus = status;

@@ -10,7 +10,7 @@ import { STATUS_BUSY, STATUS_NOT_ASCENDING, STATUS_NOT_EMPTY, STATUS_NO_MEMORY, 
 import { OVERLAP, THREAD_BRANCHES, THREAD_LEAVES } from "../../layout/tree-memory.ts";
 import { allocateNode, freeNode, keepSpare } from "./allocator.ts";
 import { entryHash, noteChange } from "./digest.ts";
-import { isLatched, readVersion, release, tryLatch } from "./latch.ts";
+import { isLatched, noteBlocked, readVersion, release, tryLatch } from "./latch.ts";
 import {
   branchCount, childAt, childSlot, copyChildren, copyEntries, copyNode, copySeparators, copyValue, keyAt, leafCount, levelOf,
   markFree, padKeys, setCount, setHead, setKey, valueAt,
@@ -193,7 +193,10 @@ function topUp<K>(level: i32): void {
 /** Puts what was built into the tree. NOT_EMPTY, BUSY: nothing was done, and the load can still be ended or aborted. */
 export function bulkEnd<K>(): i32 {
   const version = readVersion(root);
-  if (isLatched(version)) return STATUS_BUSY;
+  if (isLatched(version)) {
+    noteBlocked(root);
+    return STATUS_BUSY;
+  }
   if (levelOf(root) > 0 || leafCount(root) > 0) return STATUS_NOT_EMPTY;
   if (!tryLatch(root, version)) return STATUS_BUSY;
   // From the top down: a branch that was topped up may hand its new last child a neighbour.

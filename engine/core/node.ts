@@ -89,18 +89,19 @@ export function markFree(node: usize): void {
 /** Number of the first n keys that are < key, or (orEqual) <= key. */
 // @ts-ignore: decorator
 @inline
-function countBelow<K>(node: usize, n: i32, key: K, orEqual: bool): i32 {
+function countBelow<K>(node: usize, n: i32, key: K, orEqual: bool, window: usize): i32 {
   let p = node + NODE_KEYS;
   let bytes = <usize>n << keyShift<K>();
   let before: usize = 0;
-  while (bytes > LINEAR_BYTES) {
+  while (bytes > window) {
     // Halve the window; the new edge is rounded to a vector so that the loop below stays on whole ones.
     const half = (bytes >> 1) & ~(KEY_VECTOR - 1);
     const edge = load<K>(p + half - sizeof<K>());
-    const right = orEqual ? edge <= key : edge < key;
-    p = select(p + half, p, right);
-    before = select(before + half, before, right);
-    bytes = select(bytes - half, half, right);
+    // Arithmetic, not `select`: engines may compile that to a branch, which random keys make a coin toss.
+    const step = half & (0 - <usize>(orEqual ? edge <= key : edge < key));
+    p += step;
+    before += step;
+    bytes -= half;
   }
   const end = p + ((bytes + KEY_VECTOR - 1) & ~(KEY_VECTOR - 1));
   const wanted = v128.splat<K>(key);
@@ -112,8 +113,9 @@ function countBelow<K>(node: usize, n: i32, key: K, orEqual: bool): i32 {
   }
   let count = <i32>(before >> keyShift<K>());
   if (sizeof<K>() == 4) {
-    count += <i32>v128.extract_lane<u32>(sum, 0) + <i32>v128.extract_lane<u32>(sum, 1)
-      + <i32>v128.extract_lane<u32>(sum, 2) + <i32>v128.extract_lane<u32>(sum, 3);
+    sum = v128.add<u32>(sum, v128.shuffle<u32>(sum, sum, 2, 3, 0, 1));
+    sum = v128.add<u32>(sum, v128.shuffle<u32>(sum, sum, 1, 0, 3, 2));
+    count += <i32>v128.extract_lane<u32>(sum, 0);
   } else {
     count += <i32>v128.extract_lane<i64>(sum, 0) + <i32>v128.extract_lane<i64>(sum, 1);
   }
@@ -123,15 +125,15 @@ function countBelow<K>(node: usize, n: i32, key: K, orEqual: bool): i32 {
 /** Index of the first of the first n keys that is >= key; n if there is none. */
 // @ts-ignore: decorator
 @inline
-export function lowerBound<K>(node: usize, n: i32, key: K): i32 {
-  return countBelow<K>(node, n, key, false);
+export function lowerBound<K>(node: usize, n: i32, key: K, window: usize = LINEAR_BYTES): i32 {
+  return countBelow<K>(node, n, key, false, window);
 }
 
 /** Index of the first of the first n keys that is > key; n if there is none. In a branch: the child to go to. */
 // @ts-ignore: decorator
 @inline
-export function upperBound<K>(node: usize, n: i32, key: K): i32 {
-  return countBelow<K>(node, n, key, true);
+export function upperBound<K>(node: usize, n: i32, key: K, window: usize = LINEAR_BYTES): i32 {
+  return countBelow<K>(node, n, key, true, window);
 }
 
 /** Moves [from, from + bytes) up by `by` bytes, bytes and by being multiples of 4; the ranges may overlap. */

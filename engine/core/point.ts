@@ -39,9 +39,16 @@ export function read<K>(key: K, out: usize, leaf: usize, version: u64): i32 {
   return STATUS_BUSY;
 }
 
-/** The value `by` more than the one at `slot` (or than 0 if slot is 0), written to `to`. Integers wrap. */
+/**
+ * The value `by` more than the one at `slot` (or than 0 if slot is 0), written to `to`. Integers wrap. A NaN becomes the
+ * one NaN that values may be: processors differ in the bits they make (x86-64 sets the sign).
+ */
 function addTo(to: usize, slot: usize, by: usize): void {
-  if (valueType == VALUE_F64) store<f64>(to, (slot ? load<f64>(slot) : 0) + load<f64>(by));
+  if (valueType == VALUE_F64) {
+    const sum = (slot ? load<f64>(slot) : 0) + load<f64>(by);
+    if (sum == sum) store<f64>(to, sum);
+    else store<u64>(to, 0x7ff8000000000000);
+  }
   else if (valueType == VALUE_I64) store<i64>(to, (slot ? load<i64>(slot) : 0) + load<i64>(by));
   else store<u32>(to, (slot ? load<u32>(slot) : 0) + load<u32>(by));
 }

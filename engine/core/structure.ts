@@ -14,7 +14,7 @@ import { THREAD_BRANCHES, THREAD_LEAVES, THREAD_MERGES, THREAD_SPLITS } from "..
 import { allocateNode, freeNode, keepSpare } from "./allocator.ts";
 import { reachable, spinWhileLatched } from "./descent.ts";
 import {
-  SPIN_LIMIT, isLatched, noteRestart, readVersion, release, releaseUnchanged, tryLatch, validate,
+  SPIN_LIMIT, isLatched, noteBlocked, noteRestart, readVersion, release, releaseUnchanged, tryLatch, validate,
 } from "./latch.ts";
 import {
   branchCount, childAt, childSlot, copyChildren, copyEntries, copyNode, copySeparators, insertChild, keyAt, leafCount,
@@ -248,7 +248,12 @@ function refill<K>(
   const sibling = childAt(parent, index > 0 ? li : 1);
   if (!reachable(sibling)) return STATUS_FALSE;
   const siblingVersion = readVersion(sibling);
-  if (isLatched(siblingVersion) || !tryLatch(parent, parentVersion)) return STATUS_FALSE;
+  if (isLatched(siblingVersion)) {
+    // The caller gives up in the end if this goes on, and then has to know whose latch it was.
+    noteBlocked(sibling);
+    return STATUS_FALSE;
+  }
+  if (!tryLatch(parent, parentVersion)) return STATUS_FALSE;
   if (!tryLatch(child, childVersion)) {
     releaseUnchanged(parent, parentVersion);
     return STATUS_FALSE;

@@ -11,7 +11,9 @@ export function same(a: unknown, b: unknown): boolean {
   if (Array.isArray(a) !== Array.isArray(b) || ArrayBuffer.isView(a) !== ArrayBuffer.isView(b)) return false;
   const left = Object.entries(a);
   const right = Object.entries(b);
-  return left.length === right.length && left.every(([name, value], i) => name === right[i][0] && same(value, right[i][1]));
+  return (
+    left.length === right.length && left.every(([name, value], i) => name === right[i][0] && same(value, right[i][1]))
+  );
 }
 
 /** What `add` gives for a value type; undefined where it is not supported. */

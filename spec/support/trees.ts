@@ -15,7 +15,9 @@ export function makeTree(key: KeyType, value: ValueType, options: Partial<TreeOp
 export function render(value: unknown): string {
   const text = JSON.stringify(value, (_, part) => {
     if (typeof part === 'bigint') return `${part}n`;
-    return typeof part === 'number' && (!Number.isFinite(part) || Object.is(part, -0)) ? String(Object.is(part, -0) ? '-0' : part) : part;
+    return typeof part === 'number' && (!Number.isFinite(part) || Object.is(part, -0))
+      ? String(Object.is(part, -0) ? '-0' : part)
+      : part;
   });
   return text === undefined || text.length <= 400 ? String(text) : `${text.slice(0, 400)}…`;
 }

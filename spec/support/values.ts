@@ -53,7 +53,18 @@ export const EXTREME_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
     2n ** 63n - 2n,
     2n ** 63n - 1n,
   ],
-  u64: [0n, 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 63n + 1n, 2n ** 64n - 2n, 2n ** 64n - 1n],
+  u64: [
+    0n,
+    1n,
+    2n ** 31n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 63n - 1n,
+    2n ** 63n,
+    2n ** 63n + 1n,
+    2n ** 64n - 2n,
+    2n ** 64n - 1n,
+  ],
 };
 
 /** Any key of a type: far apart, or close to one another. */
@@ -92,11 +103,26 @@ export interface ValueKind {
   readonly random: (random: Random) => unknown;
 }
 
-function scalar(name: ScalarType, zero: unknown, plus: (a: never, b: never) => unknown, draw: ValueKind['random']): ValueKind {
+function scalar(
+  name: ScalarType,
+  zero: unknown,
+  plus: (a: never, b: never) => unknown,
+  draw: ValueKind['random'],
+): ValueKind {
   return { name, type: name, zero, plus: plus as Plus<unknown>, random: draw };
 }
 
-const F64_VALUES = [0, -0, 1, -1, 0.1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.MIN_VALUE];
+const F64_VALUES = [
+  0,
+  -0,
+  1,
+  -1,
+  0.1,
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.MIN_VALUE,
+];
 
 function someF64(random: Random): number {
   return random.chance(0.3) ? random.pick(F64_VALUES) : (random.u32() - 2 ** 31) / 8;
@@ -104,17 +130,27 @@ function someF64(random: Random): number {
 
 /** Few different values, so that compareAndSet often succeeds, and the extremes. */
 export const SCALARS: readonly ValueKind[] = [
-  scalar('u32', 0, (a: number, b: number) => (a + b) >>> 0, (random) =>
-    random.chance(0.5) ? random.below(4) : random.pick([random.u32(), 0xffffffff, 0x80000000]),
+  scalar(
+    'u32',
+    0,
+    (a: number, b: number) => (a + b) >>> 0,
+    (random) => (random.chance(0.5) ? random.below(4) : random.pick([random.u32(), 0xffffffff, 0x80000000])),
   ),
-  scalar('i32', 0, (a: number, b: number) => (a + b) | 0, (random) =>
-    random.chance(0.5) ? random.below(4) - 2 : random.pick([random.u32() | 0, 0x7fffffff, -0x80000000]),
+  scalar(
+    'i32',
+    0,
+    (a: number, b: number) => (a + b) | 0,
+    (random) => (random.chance(0.5) ? random.below(4) - 2 : random.pick([random.u32() | 0, 0x7fffffff, -0x80000000])),
   ),
   scalar('f64', 0, (a: number, b: number) => a + b, someF64),
-  scalar('i64', 0n, (a: bigint, b: bigint) => BigInt.asIntN(64, a + b), (random) =>
-    random.chance(0.5)
-      ? BigInt(random.below(4) - 2)
-      : random.pick([BigInt.asIntN(64, random.u64()), 2n ** 63n - 1n, -(2n ** 63n)]),
+  scalar(
+    'i64',
+    0n,
+    (a: bigint, b: bigint) => BigInt.asIntN(64, a + b),
+    (random) =>
+      random.chance(0.5)
+        ? BigInt(random.below(4) - 2)
+        : random.pick([BigInt.asIntN(64, random.u64()), 2n ** 63n - 1n, -(2n ** 63n)]),
   ),
 ];
 
