@@ -227,6 +227,7 @@ describe('operations and replies', () => {
     const low = named(operation, 'OP_').filter(
       ([name, code]) => name !== 'OP_LAST_POINT' && code <= operation.OP_LAST_POINT,
     );
+    low.sort((a, b) => a[1] - b[1]);
     expect(low.map(([name]) => name)).toEqual(points);
     expect(low.map(([, code]) => code)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     // TRUE and FALSE are the answers; everything above is settled otherwise.
@@ -296,7 +297,8 @@ describe('the memory of the streams', () => {
     );
     expect(streams.CLIENT_WRITTEN % bits.CACHE_LINE).toBe(0);
     const counters = named(streams, 'COUNTER_').map(([, index]) => index);
-    expect(counters.sort((a, b) => a - b)).toEqual(Array.from({ length: streams.COUNTERS }, (_, i) => i));
+    unique(counters);
+    expect(Math.max(...counters)).toBeLessThan(streams.COUNTERS);
   });
 
   test('states and failures are unique', () => {

@@ -104,7 +104,7 @@ class Pair {
     agree(`${what}(${args.map(render).join(', ')})`, act(this.tree), act(this.oracle));
   }
 
-  read(): void {
+  read() {
     const { random, tree, oracle } = this;
     const key = this.key();
     switch (random.below(11)) {
@@ -145,7 +145,7 @@ class Pair {
     }
   }
 
-  private readMany(): void {
+  private readMany() {
     const { random, tree, oracle } = this;
     const list = this.keyList();
     const expected = oracle.getMany(list);
@@ -180,7 +180,7 @@ class Pair {
     }
   }
 
-  write(): void {
+  write() {
     const { random, kind } = this;
     const key = this.key();
     const value = this.value();
@@ -207,7 +207,7 @@ class Pair {
     }
   }
 
-  remove(): void {
+  remove() {
     const key = this.random.chance(0.5) ? this.key() : (this.oracle.ceiling(this.key())?.[0] ?? this.key());
     if (this.random.chance(0.85)) return this.both('delete', [key], (map) => map.delete(key));
     const keys = this.keyList();
@@ -449,8 +449,8 @@ describe('ranges', () => {
 describe('bulkLoad', () => {
   for (const fanout of [4, 5, 6, 7, 8, 9, 16]) {
     test(`every number of entries, every fill, fan-out ${fanout}`, () => {
-      for (const fill of [0.5, 0.7, 0.9, 1]) {
-        for (let n = 0; n <= 150; n++) {
+      for (const fill of [0.5, 0.9, 1]) {
+        for (let n = 0; n <= 100; n++) {
           const tree = makeTree('u32', 'u32', { fanout, memory: '1MB' });
           const entries: Entry[] = Array.from({ length: n }, (_, i) => [2 * i, i]);
           expect(tree.bulkLoad(entries, fill)).toBe(n);

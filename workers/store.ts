@@ -47,7 +47,7 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly value: V;
   /** Execution model. Default 'opt-psmr'. */
   readonly model?: ModelName;
-  /** Executors (threads) of each replica, 1 to 32. Default: one per core. One-stream models always have one. */
+  /** Executors (threads) of each replica, 1 to 32. Default: one per core but one, which is left to clients. One-stream models always have one. */
   readonly executors?: number;
   /** Replicas, 1 to 8: f + 1 survive the loss of f. All run in this process. Default 2. */
   readonly replicas?: number;
@@ -325,7 +325,7 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   const model = modelOf(options.model ?? 'opt-psmr');
   const wanted = integerOption(
     'executors',
-    options.executors ?? Math.min(MAX_GROUPS, availableParallelism()),
+    options.executors ?? Math.max(1, Math.min(MAX_GROUPS, availableParallelism() - 1)),
     1,
     MAX_GROUPS,
   );

@@ -1,0 +1,389 @@
+/**
+ * A thread of tree-threads.spec.ts: attaches to the tree it is given, says so, waits for the start, does its task and
+ * posts the result. Tasks verify what they see as they go and throw at the first wrong answer.
+ *
+ * `control` words: start; stop.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import * as bin from 'typed-binary';
+import { SharedTree } from '../../dist/index.js';
+
+const { handle, task, args, id, threads, seed, control, record } = workerData;
+const options = record ? { value: bin.u32Array(record) } : {};
+
+const START = 0;
+const STOP = 1;
+
+/** mulberry32: enough for choosing keys. */
+function generator(start) {
+  let state = start | 0;
+  return (n) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % n;
+  };
+}
+
+const below = generator(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(id + 1, 0x85ebca6b));
+
+function wrong(what) {
+  throw new Error(`thread ${id}: ${what}`);
+}
+
+function agree(what, actual, expected) {
+  if (actual !== expected) wrong(`${what}: got ${actual}, expected ${expected}`);
+}
+
+const stopped = () => Atomics.load(control, STOP) !== 0;
+
+/** The record that belongs to a key and a number: every word says the same. */
+const recordOf = (key, n) => new Uint32Array(record).fill(key * 1000 + (n % 1000));
+
+function whole(key, value) {
+  const word = value[0];
+  if (Math.floor(word / 1000) !== key) wrong(`the record of ${key} begins with ${word}`);
+  for (let i = 1; i < value.length; i++)
+    if (value[i] !== word) wrong(`torn record of ${key}: ${word}, and ${value[i]} at ${i}`);
+}
+
+const tasks = {
+  /** Keys of its own (key % threads = id): every answer is known. Gives the entries left. */
+  own(tree, { rounds, keys, drain }) {
+    const model = new Map();
+    for (let round = 0; round < rounds; round++) {
+      const key = below(keys) * threads + id;
+      const value = below(1 << 30);
+      const present = model.get(key);
+      switch (below(drain ? 12 : 9)) {
+        case 0:
+          agree(`get ${key}`, tree.get(key), present);
+          break;
+        case 1:
+          agree(`put ${key}`, tree.put(key, value), present === undefined);
+          model.set(key, value);
+          break;
+        case 2:
+          agree(`insert ${key}`, tree.insert(key, value), present === undefined);
+          if (present === undefined) model.set(key, value);
+          break;
+        case 3:
+          agree(`update ${key}`, tree.update(key, value), present !== undefined);
+          if (present !== undefined) model.set(key, value);
+          break;
+        case 4:
+          agree(`compareAndSet ${key}`, tree.compareAndSet(key, present ?? 0, value), present !== undefined);
+          if (present !== undefined) model.set(key, value);
+          break;
+        case 5:
+          agree(`add ${key}`, tree.add(key, 3), present);
+          model.set(key, (present ?? 0) + 3);
+          break;
+        case 6: {
+          const found = tree.getMany([key, key + threads, key]);
+          agree(`getMany ${key}`, found[0], present);
+          agree(`getMany ${key + threads}`, found[1], model.get(key + threads));
+          agree(`getMany ${key} again`, found[2], present);
+          break;
+        }
+        case 7:
+          // The nearest own key at or above is at most `present`; others may stand before it.
+          if (present !== undefined) {
+            const entry = tree.ceiling(key);
+            agree(`ceiling ${key}`, entry?.[0], key);
+            agree(`value of ceiling ${key}`, entry?.[1], present);
+          }
+          break;
+        default:
+          agree(`delete ${key}`, tree.delete(key), present !== undefined);
+          model.delete(key);
+      }
+    }
+    if (drain) {
+      for (const key of model.keys()) agree(`delete ${key}`, tree.delete(key), true);
+      return [];
+    }
+    return [...model];
+  },
+
+  /** Adds 1 to random keys; gives how many times. */
+  add(tree, { rounds, keys, wide }) {
+    const one = wide ? 1n : 1;
+    for (let round = 0; round < rounds; round++) tree.add(below(keys), one);
+    return rounds;
+  },
+
+  /** Adds 1 by compareAndSet loops; gives how many times. */
+  compareAndSet(tree, { rounds, keys }) {
+    for (let round = 0; round < rounds; round++) {
+      const key = below(keys);
+      for (;;) {
+        const value = tree.get(key);
+        if (tree.compareAndSet(key, value, value + 1)) break;
+      }
+    }
+    return rounds;
+  },
+
+  /** Inserts every key, in an order of its own; gives the keys it won. */
+  insertAll(tree, { keys }) {
+    const order = Array.from({ length: keys }, (_, i) => i);
+    for (let i = keys - 1; i > 0; i--) {
+      const j = below(i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order.filter((key) => tree.insert(key, id));
+  },
+
+  /** Deletes every key, from one end or the other; gives the keys it won. */
+  deleteAll(tree, { keys }) {
+    const won = [];
+    for (let i = 0; i < keys; i++) {
+      const key = id % 2 === 0 ? i : keys - 1 - i;
+      if (tree.delete(key)) won.push(key);
+    }
+    return won;
+  },
+
+  /** Loads its share (key % threads = id), in batches, up or down or scattered; gives how many were new. */
+  load(tree, { keys, batch }) {
+    const own = Array.from({ length: keys }, (_, i) => i * threads + id);
+    if (id % 3 === 1) own.reverse();
+    if (id % 3 === 2) own.sort((a, b) => Math.imul(a, 0x9e3779b1) - Math.imul(b, 0x9e3779b1));
+    let fresh = 0;
+    for (let i = 0; i < keys; i += batch) {
+      const part = own.slice(i, i + batch);
+      fresh +=
+        batch === 1
+          ? Number(tree.put(part[0], part[0] + 1))
+          : tree.putMany(
+              part,
+              part.map((key) => key + 1),
+            );
+    }
+    return fresh;
+  },
+
+  /** Deletes its share in batches; gives how many were there. */
+  unload(tree, { keys, batch }) {
+    const own = Array.from({ length: keys }, (_, i) => i * threads + id);
+    if (id % 2 === 1) own.reverse();
+    let gone = 0;
+    for (let i = 0; i < keys; i += batch) gone += tree.deleteMany(own.slice(i, i + batch));
+    return gone;
+  },
+
+  /** Every operation on keys that all threads share. A value says which key it belongs to. Gives entries made less entries removed. */
+  mixed(tree, { rounds, keys }) {
+    const someValueOf = (key) => key * 1000 + below(1000);
+    const belongs = (key, value) => Math.floor(value / 1000) === key || wrong(`key ${key} has the value ${value}`);
+    let net = 0;
+    for (let round = 0; round < rounds && !stopped(); round++) {
+      const key = below(keys);
+      switch (below(10)) {
+        case 0:
+        case 1:
+          net += Number(tree.put(key, someValueOf(key)));
+          break;
+        case 2:
+          net += Number(tree.insert(key, someValueOf(key)));
+          break;
+        case 3:
+        case 4:
+          net -= Number(tree.delete(key));
+          break;
+        case 5: {
+          const value = tree.get(key);
+          if (value !== undefined) {
+            belongs(key, value);
+            tree.compareAndSet(key, value, someValueOf(key));
+          }
+          break;
+        }
+        case 6: {
+          const options = below(2) ? { gte: key, limit: 30 } : { lte: key, limit: 30, reverse: true };
+          let last;
+          for (const [at, value] of tree.range(options)) {
+            belongs(at, value);
+            if (options.reverse ? at > key || at >= last : at < key || at <= last)
+              wrong(`range at ${key}: ${at} after ${last}`);
+            last = at;
+          }
+          break;
+        }
+        case 7: {
+          const floor = tree.floor(key);
+          if (floor !== undefined && !(floor[0] <= key && belongs(...floor))) wrong(`floor ${key} = ${floor}`);
+          const higher = tree.higher(key);
+          if (higher !== undefined && !(higher[0] > key && belongs(...higher))) wrong(`higher ${key} = ${higher}`);
+          break;
+        }
+        case 8: {
+          const batch = Array.from({ length: 1 + below(20) }, () => below(keys));
+          for (const [i, value] of tree.getMany(batch).entries()) if (value !== undefined) belongs(batch[i], value);
+          net += tree.putMany(batch, batch.map(someValueOf));
+          break;
+        }
+        default:
+          net -= tree.deleteMany(Array.from({ length: 1 + below(12) }, () => below(keys)));
+      }
+    }
+    return net;
+  },
+
+  /** Moves one token within each of its lanes until stopped: insert the new place, then delete the old one. Gives the moves. */
+  moveTokens(tree, { lanes, width }) {
+    const places = Array.from({ length: lanes }, (_, lane) => tree.ceiling(lane * width)[0]);
+    let moves = 0;
+    while (!stopped()) {
+      const lane = below(lanes);
+      const from = places[lane];
+      const to = lane * width + ((from - lane * width + 1 + below(width - 1)) % width);
+      agree(`insert ${to}`, tree.insert(to, lane), true);
+      agree(`delete ${from}`, tree.delete(from), true);
+      places[lane] = to;
+      moves++;
+    }
+    return moves;
+  },
+
+  /** Sees at least one token in every lane, and at most two, in every single scan. Gives the scans and what differed. */
+  watchTokens(tree, { lanes, width, laps }) {
+    const seen = new Set();
+    let scans = 0;
+    for (; scans < laps; scans++) {
+      const counts = new Array(lanes).fill(0);
+      const reverse = scans % 2 === 1;
+      let last;
+      for (const [key, lane] of tree.range({ reverse })) {
+        if (last !== undefined && (reverse ? key >= last : key <= last)) wrong(`${key} after ${last}`);
+        last = key;
+        agree(`lane of ${key}`, lane, Math.floor(key / width));
+        counts[lane]++;
+        if (lane === 0) seen.add(key);
+      }
+      for (const [lane, count] of counts.entries()) {
+        if (count < 1 || count > 2)
+          wrong(`scan ${scans}${reverse ? ' (reverse)' : ''} saw ${count} tokens in lane ${lane}`);
+      }
+      const lane = below(lanes);
+      const up = tree.ceiling(lane * width);
+      if (up === undefined || up[1] !== lane) wrong(`ceiling of lane ${lane}: ${up}`);
+      const down = tree.floor(lane * width + width - 1);
+      if (down === undefined || down[1] !== lane) wrong(`floor of lane ${lane}: ${down}`);
+      const part = [...tree.range({ gte: lane * width, lt: lane * width + width, reverse })];
+      if (part.length < 1 || part.length > 2) wrong(`a scan of lane ${lane} saw ${part.length} tokens`);
+    }
+    return { scans, seen: seen.size };
+  },
+
+  /** Counts a pair up until stopped: first the low key, then the high one. Gives the count. */
+  countPair(tree, { low, high }) {
+    let count = 0;
+    while (!stopped()) {
+      agree('low key', tree.compareAndSet(low, count, count + 1), true);
+      agree('high key', tree.compareAndSet(high, count, count + 1), true);
+      count++;
+    }
+    return count;
+  },
+
+  /** In every scan over everything the low key is level with the high one or one ahead. Gives the scans and states seen. */
+  watchPairs(tree, { pairs, laps }) {
+    const seen = new Set();
+    let scans = 0;
+    for (; scans < laps; scans++) {
+      const entries = new Map(tree.range({ reverse: scans % 2 === 1 }));
+      for (const [low, high] of pairs) {
+        const ahead = entries.get(low) - entries.get(high);
+        if (ahead !== 0 && ahead !== 1)
+          wrong(`scan ${scans}: ${low} -> ${entries.get(low)}, ${high} -> ${entries.get(high)}`);
+      }
+      seen.add(entries.get(pairs[0][0]));
+    }
+    return { scans, seen: seen.size };
+  },
+
+  /** Overwrites and removes records until stopped. Gives how many. */
+  writeRecords(tree, { keys }) {
+    let n = 0;
+    while (!stopped()) {
+      const key = below(keys);
+      const dice = below(8);
+      if (dice === 0) tree.delete(key);
+      else if (dice === 1) tree.putMany([key, key], [recordOf(key, n), recordOf(key, n + 1)]);
+      else tree.put(key, recordOf(key, n));
+      n++;
+    }
+    return n;
+  },
+
+  /** Reads records in every way; none may be torn or another key's. Gives the number of records read. */
+  readRecords(tree, { keys, laps }) {
+    let records = 0;
+    for (let lap = 0; lap < laps; lap++) {
+      const key = below(keys);
+      const value = tree.get(key);
+      if (value !== undefined) {
+        whole(key, value);
+        records++;
+        // Either it is still the same value, or it is not written: never half compared.
+        tree.compareAndSet(key, value, recordOf(key, lap));
+      }
+      const asked = [key, (key + 1) % keys, key];
+      for (const [i, found] of tree.getMany(asked).entries()) {
+        if (found === undefined) continue;
+        whole(asked[i], found);
+        records++;
+      }
+      const near = lap % 2 === 0 ? tree.floor(key) : tree.ceiling(key);
+      if (near !== undefined) whole(...near);
+      if (lap % 8 === 0) {
+        for (const entry of tree.range({ reverse: lap % 16 === 0 })) {
+          whole(...entry);
+          records++;
+        }
+      }
+    }
+    return records;
+  },
+
+  /** Attaches, adds and closes, again and again. Gives how many times it added. */
+  comeAndGo(_, { laps, keys }) {
+    let added = 0;
+    for (let lap = 0; lap < laps; lap++) {
+      const tree = SharedTree.attach(handle, options);
+      for (let i = 0; i < 20; i++) {
+        tree.add(below(keys), 1);
+        added++;
+      }
+      // Some entries come and go, so that slots with all kinds of counters change hands.
+      tree.put(keys + id, lap);
+      agree('own entry', tree.get(keys + id), lap);
+      agree('own entry deleted', tree.delete(keys + id), true);
+      tree.close();
+    }
+    return added;
+  },
+
+  /** One call on the tree. Gives its answer. */
+  call(tree, { method, args: callArgs }) {
+    const start = performance.now();
+    try {
+      return { answer: tree[method](...callArgs), ms: performance.now() - start };
+    } catch (error) {
+      return { code: error.code, value: error.value, message: error.message, ms: performance.now() - start };
+    }
+  },
+};
+
+const tree = SharedTree.attach(handle, options);
+parentPort.postMessage({ thread: tree.thread });
+Atomics.wait(control, START, 0);
+try {
+  const result = tasks[task](tree, args);
+  tree.close();
+  parentPort.postMessage({ result });
+} catch (error) {
+  parentPort.postMessage({ failure: { message: String(error.stack), code: error.code, value: error.value } });
+}
