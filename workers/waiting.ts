@@ -43,7 +43,7 @@ export const yieldNow: WaitStrategy = {
 
 /**
  * Looks a while, then sleeps until it is woken. Costs nothing while it sleeps; waking takes the operating system 3 to 50 us,
- * and the waker 2 to 30. With a core for every thread it looks 4,000 times (some 0.2 ms) before it sleeps; with more
+ * and the waker 2 to 30. With a core for every thread it looks 1,500 times (some 0.1 ms) before it sleeps; with more
  * threads than cores 200 times (some 10 us), since looking takes the core from the very thread that is waited for.
  */
 function parkAfter(looksBefore: number): WaitStrategy {
@@ -59,7 +59,7 @@ function parkAfter(looksBefore: number): WaitStrategy {
 /** The default with more threads than cores. */
 export const park: WaitStrategy = parkAfter(200);
 /** The default with a core for every thread. */
-export const patientPark: WaitStrategy = parkAfter(4000);
+export const patientPark: WaitStrategy = parkAfter(1500);
 
 const STRATEGIES: Readonly<Record<WaitName, WaitStrategy>> = { spin, yield: yieldNow, park };
 

@@ -8,8 +8,8 @@
  */
 import { Worker } from 'node:worker_threads';
 import { type Command, open } from '../../index.ts';
-import { type Act, alternate, type Plan, type Row } from '../support/measure.ts';
 import type { MapCall } from '../support/map-worker.ts';
+import { type Act, alternate, type Plan, type Row } from '../support/measure.ts';
 import { randomKeys } from '../support/random.ts';
 
 /** Calls under way at a time. */
@@ -57,7 +57,8 @@ export async function storeBesideMap({ entries, chunk: size, plan }: StoreSizes)
   const oneByOne = {
     name: 'Map in a worker, call by call',
     async run(chunk: number) {
-      for (let i = 0; i < size; i += WINDOW) for (const key of part(chunk, i)) await map.ask({ key, value: key + chunk });
+      for (let i = 0; i < size; i += WINDOW)
+        for (const key of part(chunk, i)) await map.ask({ key, value: key + chunk });
       return 0;
     },
     verify: sumOfMap,

@@ -37,6 +37,14 @@ export interface WindowCall {
   readonly work: Work;
 }
 
+/** What came of a window. */
+export interface WindowResult {
+  /** Nanoseconds per operation, all threads together. */
+  readonly each: number;
+  /** How much of a processor each thread had on average, 0 to 1: less than 1 where others use the machine too. */
+  readonly share: number;
+}
+
 /** Threads attached to one tree. */
 export class WindowThreads {
   private readonly control: Int32Array;
@@ -57,8 +65,8 @@ export class WindowThreads {
     return new WindowThreads(control, workers);
   }
 
-  /** Lets the first `threads` of them work for `ms` milliseconds. @returns nanoseconds per operation, all together. */
-  async window(threads: number, work: Work, ms: number): Promise<number> {
+  /** Lets the first `threads` of them work for `ms` milliseconds. */
+  async window(threads: number, work: Work, ms: number): Promise<WindowResult> {
     const { control, workers } = this;
     Atomics.store(control, GO, 0);
     Atomics.store(control, READY, 0);
@@ -66,15 +74,17 @@ export class WindowThreads {
     const ends = taking.map((worker) => once(worker, 'message'));
     for (const worker of taking) worker.postMessage({ work } satisfies WindowCall);
     while (Atomics.load(control, READY) < threads) Atomics.wait(control, SLEEP, 0, 1);
+    const busy = process.cpuUsage();
     const start = process.hrtime.bigint();
     Atomics.store(control, GO, 1);
     Atomics.wait(control, SLEEP, 0, ms);
     Atomics.store(control, GO, 2);
     const time = Number(process.hrtime.bigint() - start);
+    const { user, system } = process.cpuUsage(busy);
     for (const [problem] of await Promise.all(ends)) if (problem !== '') throw new Error(problem);
     let operations = 0;
     for (let i = 0; i < threads; i++) operations += Atomics.load(control, COUNTS + i * COUNT_STRIDE);
-    return time / operations;
+    return { each: time / operations, share: ((user + system) * 1000) / (time * threads) };
   }
 
   async stop(): Promise<void> {

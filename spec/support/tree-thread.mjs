@@ -37,6 +37,14 @@ function agree(what, actual, expected) {
 
 const stopped = () => Atomics.load(control, STOP) !== 0;
 
+/** Most a watcher waits for the writers to show it something, on however busy a machine. */
+const PATIENCE_MS = 10_000;
+
+/** Whether a watcher that has watched `laps` times, and seen so many different things, may stop. */
+function enough(laps, wanted, seen, least, since) {
+  return laps >= wanted && (seen >= least || performance.now() - since > PATIENCE_MS);
+}
+
 /** The record that belongs to a key and a number: every word says the same. */
 const recordOf = (key, n) => new Uint32Array(record).fill(key * 1000 + (n % 1000));
 
@@ -248,10 +256,11 @@ const tasks = {
   },
 
   /** Sees at least one token in every lane, and at most two, in every single scan. Gives the scans and what differed. */
-  watchTokens(tree, { lanes, width, laps }) {
+  watchTokens(tree, { lanes, width, laps, least }) {
     const seen = new Set();
+    const since = performance.now();
     let scans = 0;
-    for (; scans < laps; scans++) {
+    for (; !enough(scans, laps, seen.size, least, since); scans++) {
       const counts = new Array(lanes).fill(0);
       const reverse = scans % 2 === 1;
       let last;
@@ -289,10 +298,11 @@ const tasks = {
   },
 
   /** In every scan over everything the low key is level with the high one or one ahead. Gives the scans and states seen. */
-  watchPairs(tree, { pairs, laps }) {
+  watchPairs(tree, { pairs, laps, least }) {
     const seen = new Set();
+    const since = performance.now();
     let scans = 0;
-    for (; scans < laps; scans++) {
+    for (; !enough(scans, laps, seen.size, least, since); scans++) {
       const entries = new Map(tree.range({ reverse: scans % 2 === 1 }));
       for (const [low, high] of pairs) {
         const ahead = entries.get(low) - entries.get(high);
@@ -318,14 +328,17 @@ const tasks = {
     return n;
   },
 
-  /** Reads records in every way; none may be torn or another key's. Gives the number of records read. */
-  readRecords(tree, { keys, laps }) {
+  /** Reads records in every way; none may be torn or another key's. Gives how many were read, and how many different ones. */
+  readRecords(tree, { keys, laps, least }) {
+    const seen = new Set();
+    const since = performance.now();
     let records = 0;
-    for (let lap = 0; lap < laps; lap++) {
+    for (let lap = 0; !enough(lap, laps, seen.size, least, since); lap++) {
       const key = below(keys);
       const value = tree.get(key);
       if (value !== undefined) {
         whole(key, value);
+        seen.add(value[0]);
         records++;
         // Either it is still the same value, or it is not written: never half compared.
         tree.compareAndSet(key, value, recordOf(key, lap));
@@ -345,7 +358,70 @@ const tasks = {
         }
       }
     }
-    return records;
+    return { records, seen: seen.size };
+  },
+
+  /** Overwrites one record as fast as it can until stopped. Gives how many times. */
+  rewrite(tree, { key }) {
+    const records = [recordOf(key, 1), recordOf(key, 2)];
+    let n = 0;
+    for (; !stopped(); n++) tree.put(key, records[n % 2]);
+    return n;
+  },
+
+  /** Reads one record for a while, by itself and in a batch. Gives how many times it had changed. */
+  reread(tree, { key, ms, least }) {
+    const since = performance.now();
+    let changes = 0;
+    let last = 0;
+    while (!enough(performance.now() - since, ms, changes, least, since)) {
+      for (let i = 0; i < 50; i++) {
+        const value = i % 5 === 0 ? tree.getMany([key])[0] : tree.get(key);
+        whole(key, value);
+        if (value[0] !== last) changes++;
+        last = value[0];
+      }
+    }
+    return changes;
+  },
+
+  /** Puts and deletes everything between the stable keys (multiples of `step`), run after run, until stopped. Gives the runs. */
+  rebuild(tree, { stable, step }) {
+    let runs = 0;
+    for (; !stopped(); runs++) {
+      const from = below(stable) * step;
+      for (let key = from + 1; key < from + step; key++) tree.put(key, key);
+      for (let key = from + 1; key < from + step; key++) tree.delete(key);
+    }
+    return runs;
+  },
+
+  /** Finds every stable key, always, in every way; and changes their values, which nobody else does. Gives the finds. */
+  find(tree, { stable, step, ms }) {
+    const end = performance.now() + ms;
+    // Each thread has stable keys of its own to write to.
+    const values = new Map();
+    let finds = 0;
+    while (performance.now() < end) {
+      for (let i = 0; i < 200; i++) {
+        const key = below(stable) * step;
+        if (!tree.has(key)) wrong(`stable key ${key} is not there`);
+        if (tree.get(key) === undefined) wrong(`stable key ${key} has no value`);
+        finds += 2;
+      }
+      const batch = Array.from({ length: 64 }, () => below(stable) * step);
+      if (tree.getMany(batch).includes(undefined)) wrong('a stable key of a batch is not there');
+      for (const key of batch) {
+        agree(`floor of ${key}`, tree.floor(key)?.[0], key);
+        agree(`ceiling of ${key}`, tree.ceiling(key)?.[0], key);
+        if ((key / step) % threads !== id) continue;
+        agree(`value of ${key}`, tree.get(key), values.get(key) ?? key);
+        agree(`update of ${key}`, tree.update(key, finds), true);
+        values.set(key, finds);
+      }
+      finds += 3 * batch.length;
+    }
+    return finds;
   },
 
   /** Attaches, adds and closes, again and again. Gives how many times it added. */
