@@ -678,6 +678,18 @@ describe('memory at its maximum: ERR_MEMORY_EXHAUSTED', () => {
     }
   });
 
+  test('bulkLoad: not a single node is lost, wherever it fails', () => {
+    const entries: Entry[] = Array.from({ length: 60_000 }, (_, i) => [i, i]);
+    for (const fanout of [4, 5, 6, 7, 8]) {
+      const tree = makeTree('i32', 'i32', { fanout, memory });
+      for (const fill of [0.5, 0.6, 0.7, 0.8, 0.9, 1])
+        refusal('ERR_MEMORY_EXHAUSTED', () => tree.bulkLoad(entries, fill));
+      const untouched = makeTree('i32', 'i32', { fanout, memory });
+      const ascending = (i: number) => i;
+      expect(fillUp(tree, ascending).length).toBe(fillUp(untouched, ascending).length);
+    }
+  });
+
   test('attach: no room for the work block; the slot is free again', () => {
     const tree = makeTree('i32', 'i32', { fanout: 4, memory });
     const attached: AnyTree[] = [];
