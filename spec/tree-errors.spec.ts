@@ -690,6 +690,31 @@ describe('memory at its maximum: ERR_MEMORY_EXHAUSTED', () => {
     }
   });
 
+  test('a root that cannot be split for want of its second node gives the first one back', () => {
+    // Room for one node, but not for two: work blocks of further threads take the rest.
+    let found = 0;
+    for (let nodeSize = 32768; nodeSize <= 65536; nodeSize += 4096) {
+      const tree = makeTree('u32', 'u32', { nodeSize, memory });
+      const room = () => tree.stats().bytesMaximum - tree.stats().bytesUsed;
+      while (room() >= 2 * nodeSize) {
+        try {
+          SharedTree.attach(tree.handle);
+        } catch {
+          break;
+        }
+      }
+      if (room() < nodeSize || room() >= 2 * nodeSize) continue;
+      found++;
+      let n = 0;
+      while (tree.stats().fill < 1) tree.put(n, n++);
+      for (let i = 0; i < 3; i++) refused(tree, 'ERR_MEMORY_EXHAUSTED', () => tree.put(n, n));
+      expect(tree.deleteMany(Array.from({ length: n }, (_, i) => i))).toBe(n);
+      expect(tree.bulkLoad([[1, 2]])).toBe(1);
+      agreeOnAll('loaded into the one node', tree, [[1, 2]]);
+    }
+    expect(found).toBeGreaterThan(0);
+  });
+
   test('attach: no room for the work block; the slot is free again', () => {
     const tree = makeTree('i32', 'i32', { fanout: 4, memory });
     const attached: AnyTree[] = [];

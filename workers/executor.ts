@@ -300,6 +300,9 @@ export class Executor {
   private other(stream: Stream): boolean {
     const record = stream.at * SLOT;
     if (stream.words[(record + OPERATION_GROUPS) >> 2] === 0) {
+      // There is one group only, so one executor: it stands alone here, and what it deferred comes first, for this command
+      // depends on every key.
+      this.runDeferrals(this.executor, this.deferral);
       this.answer(stream, record);
       stream.at += this.slotsOf(stream);
       this.counters[COUNTER_COMMANDS]++;
