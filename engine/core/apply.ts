@@ -150,7 +150,7 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
       break;
     }
     stopReason = STOP_DONE;
-    if (n > 1) locate<K>(n, true);
+    if (n > 1) locate<K>(n);
     for (let j = 0; j < n; j++) {
       const record = <usize>load<u32>(notePlace(j));
       let status: i32 = STATUS_REFUSED;

@@ -16,7 +16,7 @@ import { isLatched, readVersion, validate } from "./latch.ts";
 import { branchCount, childAt, copyValue, keyAt, leafCount, levelOf, lowerBound, upperBound, valueAt } from "./node.ts";
 import { read, write } from "./point.ts";
 import {
-  area, areaFound, areaValues, block, branchCapacity, branchChildren, leafCapacity, leafValues, lookups, narrowOrder,
+  area, areaFound, areaValues, block, branchCapacity, leafCapacity, leafValues, lookups, narrowOrder,
   root, valueSize, wideOrder,
 } from "./state.ts";
 
@@ -30,6 +30,9 @@ const NOTE: usize = 24;
 
 /** Bytes of keys compared one by one at the end of a search: one line, since here waiting overlaps, and work does not. */
 const WINDOW: usize = CACHE_LINE;
+
+/** Most bytes of a leaf's keys that are fetched as a whole; a search in a larger leaf needs few of its lines. */
+const FETCH_BYTES: usize = 1024;
 
 /** Keeps loads that only fetch from being removed. */
 export let touched: u32 = 0;
@@ -68,12 +71,12 @@ export function notePlace(j: i32): usize {
 
 /**
  * Takes n <= OVERLAP lookups, whose keys were set by `setLookup`, down to their leaves together. Never waits: a lookup
- * that meets a latched or changed node is given up. `whole`: the callers will compare all keys of the leaves.
+ * that meets a latched or changed node is given up.
  *
  * Searches go over the capacity, not over the count: keys beyond the count are the largest there are, and a number of
  * steps that never varies is one the processor predicts.
  */
-export function locate<K>(n: i32, whole: bool): void {
+export function locate<K>(n: i32): void {
   const version = readVersion(root);
   let level = levelOf(root);
   const lost = isLatched(version) || level > MAX_LEVELS;
@@ -93,9 +96,8 @@ export function locate<K>(n: i32, whole: bool): void {
       store<u32>(p, <u32>childAt(node, min<i32>(i, branchCount(node))), PLACE);
     }
     keys = branchCapacity;
-    // Of each child: the version's line, and the one where its search begins, or all that hold keys.
-    const keysEnd = level > 1 ? branchChildren : leafValues;
-    const fetchAll = whole && level == 1;
+    // Of a branch only the line of the version: branches are few, and stay in the caches. Of a leaf all that hold keys.
+    const keysEnd: usize = level > 1 || leafValues > FETCH_BYTES ? 0 : leafValues;
     let sum: u32 = 0;
     for (let p = lookups; p < end; p += LOOKUP) {
       const node = <usize>load<u32>(p, NODE);
@@ -104,8 +106,7 @@ export function locate<K>(n: i32, whole: bool): void {
       let next: usize = 0;
       if (reachable(child)) {
         const childVersion = readVersion(child);
-        sum += load<u8>(child + (keysEnd >> 1));
-        if (fetchAll) for (let line: usize = CACHE_LINE; line < keysEnd; line += CACHE_LINE) sum += load<u8>(child + line);
+        for (let line: usize = CACHE_LINE; line < keysEnd; line += CACHE_LINE) sum += load<u8>(child + line);
         if (validate(node, load<u64>(p, VERSION)) && !isLatched(childVersion)) {
           next = child;
           store<u64>(p, childVersion, VERSION);
@@ -134,7 +135,7 @@ export function readMany<K>(n: i32): i32 {
     const group = min<i32>(OVERLAP, n - done);
     const end = lookupAt(group);
     for (let j = 0; j < group; j++) setLookup<K>(j, areaKey<K>(done + j));
-    locate<K>(group, false);
+    locate<K>(group);
     // In two passes again: where the values stand (0: nowhere), then the values.
     for (let p = lookups; p < end; p += LOOKUP) {
       const leaf = <usize>load<u32>(p, NODE);
@@ -180,7 +181,7 @@ export function writeMany<K>(op: i32, n: i32): i32 {
   while (done < n) {
     const group = min<i32>(OVERLAP, n - done);
     for (let j = 0; j < group; j++) setLookup<K>(j, areaKey<K>(done + j));
-    locate<K>(group, true);
+    locate<K>(group);
     for (let j = 0; j < group; j++) {
       const i = done + j;
       const status = write<K>(

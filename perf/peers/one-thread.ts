@@ -276,7 +276,8 @@ export async function oneThread({ entries, chunk: size, plan }: Sizes): Promise<
           const part = present(chunk);
           let sum = 0;
           for (let i = 0; i < size; i += BATCH) {
-            for (const value of tree.getMany(part.subarray(i, i + BATCH), values)) sum += value;
+            tree.getMany(part.subarray(i, i + BATCH), values);
+            for (let j = 0; j < BATCH; j++) sum += values[j];
           }
           return sum;
         },
