@@ -97,6 +97,12 @@ export const CLOSED_CORE = new Proxy({} as Core, {
   },
 });
 
+/** Somebody who still reads what a scan left in the work block's area. */
+export interface AreaReader {
+  /** Copies the rest: the area is about to be used again. */
+  moveOut(): void;
+}
+
 /** One thread's hold on a tree: its slot, its instance of the core, and views of its registers. */
 export class Attachment {
   readonly memory: WebAssembly.Memory;
@@ -120,6 +126,7 @@ export class Attachment {
   readonly batchFound: Uint8Array;
   /** Entries one atomic scan can give. */
   readonly scanCapacity: number;
+  private areaReader: AreaReader | undefined;
 
   constructor(memory: WebAssembly.Memory, keyCodeWanted: number | undefined, values: ValueCodec) {
     if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
@@ -231,6 +238,21 @@ export class Attachment {
   }
 
   /**
+   * Takes the area, into which batches are put and scans come. Scans are read where they stand, without a copy; so
+   * whoever uses the area takes it first, and a reader that is not done yet then makes its copy after all.
+   */
+  takeArea(reader?: AreaReader): void {
+    const before = this.areaReader;
+    this.areaReader = reader;
+    if (before !== reader) before?.moveOut();
+  }
+
+  /** Tells that `reader` is done with what it had. */
+  leaveArea(reader: AreaReader): void {
+    if (this.areaReader === reader) this.areaReader = undefined;
+  }
+
+  /**
    * Gives the slot back, and with it the work block: the next thread to attach gets both. So whatever still holds this
    * attachment (a method that checks its arguments first, an iterator half way) is left with a core that refuses, and
    * with registers of its own.
@@ -240,6 +262,7 @@ export class Attachment {
     // A bulk load that closes its own tree ends here.
     this.core.bulkAbort();
     this.core = CLOSED_CORE;
+    this.takeArea();
     this.key = this.key.slice();
     this.upperKey = this.upperKey.slice();
     this.value = this.value.copy(1);

@@ -6,9 +6,9 @@ import {
   SCAN_REVERSE,
   SCAN_UPPER_EXCLUSIVE,
 } from '../layout/tree-memory.ts';
-import type { Attachment } from './attachment.ts';
+import type { AreaReader, Attachment } from './attachment.ts';
 import { SabtreeError, show } from './errors.ts';
-import { type KeyArray, keyView, writeKey } from './keys.ts';
+import { isKey, type KeyArray, refuseKey, writeKey } from './keys.ts';
 import type { ValueView } from './values.ts';
 
 /** Bounds, direction and size of a range. */
@@ -69,20 +69,20 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
 
 /**
  * Goes through a range piece by piece. Every piece is one atomic scan (one state of the tree); the first one takes as
- * much of the range as a scan can hold. Entries are copied into memory of the walk's own, so nothing that happens
- * between two steps changes what was read.
+ * much of the range as a scan can hold. Entries are read where the scan put them, or, once this thread uses that place
+ * for something else, from a copy; so nothing that happens between two steps changes what was read.
  */
-export class RangeWalk {
+export class RangeWalk implements AreaReader {
   private readonly attachment: Attachment;
   private readonly reverse: boolean;
   private flags: number;
   private left: number;
-  private readonly lower: KeyArray;
-  private readonly upper: KeyArray;
+  private lower: unknown;
+  private upper: unknown;
   private ended = false;
-  /** Keys of the piece at hand. */
+  /** Keys of the piece at hand. They may move when the tree is used: look them up here each time. */
   keys: KeyArray;
-  /** Values of the piece at hand. */
+  /** Values of the piece at hand; they move with the keys. */
   values: ValueView;
   /** Entries of the piece at hand. */
   count = 0;
@@ -92,22 +92,26 @@ export class RangeWalk {
     this.flags = range.flags;
     this.left = range.limit;
     this.reverse = (range.flags & SCAN_REVERSE) !== 0;
-    const bounds = new ArrayBuffer(16);
-    this.lower = keyView(attachment.keyCode, bounds, 0, 1);
-    this.upper = keyView(attachment.keyCode, bounds, 8, 1);
-    if (range.lower !== undefined) writeKey(attachment.keyCode, this.lower, 0, range.lower);
-    if (range.upper !== undefined) writeKey(attachment.keyCode, this.upper, 0, range.upper);
+    const { keyCode } = attachment;
+    if (range.lower !== undefined && !isKey(keyCode, range.lower)) refuseKey(keyCode, range.lower);
+    if (range.upper !== undefined && !isKey(keyCode, range.upper)) refuseKey(keyCode, range.upper);
+    this.lower = range.lower;
+    this.upper = range.upper;
     this.keys = attachment.scanKeys;
     this.values = attachment.scanValues;
   }
 
   /** Takes the next piece; false when the range is at its end. */
   advance(): boolean {
-    if (this.ended || this.left <= 0) return false;
     const { attachment } = this;
-    const { core } = attachment;
-    attachment.key[0] = this.lower[0];
-    attachment.upperKey[0] = this.upper[0];
+    if (this.ended || this.left <= 0) {
+      attachment.leaveArea(this);
+      return false;
+    }
+    const { core, keyCode } = attachment;
+    attachment.takeArea(this);
+    if (this.lower !== undefined) writeKey(keyCode, attachment.key, 0, this.lower);
+    if (this.upper !== undefined) writeKey(keyCode, attachment.upperKey, 0, this.upper);
     const limit = Math.min(this.left, attachment.scanCapacity);
     const status = core.scan(this.flags, limit);
     if (status !== STATUS_TRUE) attachment.settle(status, () => core.scan(this.flags, limit));
@@ -115,19 +119,34 @@ export class RangeWalk {
     this.ended = !attachment.more;
     this.count = count;
     this.left -= count;
-    if (count === 0) return false;
-    this.keys = attachment.scanKeys.slice(0, count);
-    this.values = attachment.scanValues.copy(count);
+    this.keys = attachment.scanKeys;
+    this.values = attachment.scanValues;
+    if (count === 0) {
+      attachment.leaveArea(this);
+      return false;
+    }
     // The next piece begins behind the last key of this one.
     const last = this.keys[count - 1];
     if (this.reverse) {
-      this.upper[0] = last;
+      this.upper = last;
       this.flags |= SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE;
     } else {
-      this.lower[0] = last;
+      this.lower = last;
       this.flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
     }
     return true;
+  }
+
+  /** Ends the walk here. */
+  stop(): void {
+    this.ended = true;
+    this.count = 0;
+    this.attachment.leaveArea(this);
+  }
+
+  moveOut(): void {
+    this.keys = this.keys.slice(0, this.count);
+    this.values = this.values.copy(this.count);
   }
 }
 
@@ -154,6 +173,14 @@ export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
     }
     const i = this.at++;
     return { done: false, value: [walk.keys[i] as K, walk.values.get(i) as V] };
+  }
+
+  /** Ends the iteration; `for...of` calls it when it is left early. */
+  return(): IteratorResult<[K, V], undefined> {
+    this.walk.stop();
+    this.at = 0;
+    this.count = 0;
+    return { done: true, value: undefined };
   }
 
   [Symbol.iterator](): this {

@@ -206,8 +206,13 @@ export class TreeReader<K = number, V = number> {
   forRange(options: RangeOptions<K>, visit: (key: K, value: V) => unknown): void {
     const walk = this.walk(rangeOf(options));
     while (walk.advance()) {
-      const { keys, values, count } = walk;
-      for (let i = 0; i < count; i++) if (visit(keys[i] as K, values.get(i) as V) === false) return;
+      const { count } = walk;
+      for (let i = 0; i < count; i++) {
+        if (visit(walk.keys[i] as K, walk.values.get(i) as V) === false) {
+          walk.stop();
+          return;
+        }
+      }
     }
   }
 
@@ -266,7 +271,9 @@ export class TreeReader<K = number, V = number> {
 
   /** Puts `size` keys from `start` on into the batch area; ERR_KEY for the first wrong one. */
   protected loadKeys(keys: Column<K>, start: number, size: number): void {
-    const { keyCode: code, batchKeys } = this.attachment;
+    const { attachment } = this;
+    attachment.takeArea();
+    const { keyCode: code, batchKeys } = attachment;
     if ((keys as object).constructor === batchKeys.constructor && code !== KEY_NEEDS_CHECK) {
       const typed = keys as unknown as Uint32Array;
       (batchKeys as Uint32Array).set(
@@ -560,6 +567,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       const chunkValues: V[] = new Array(BATCH);
       const flush = () => {
         // The caller's iterator may have used the tree meanwhile, so the batch area is filled in one go.
+        attachment.takeArea();
         for (let i = 0; i < n; i++) {
           writeKey(attachment.keyCode, attachment.batchKeys, i, chunkKeys[i]);
           attachment.batchValues.set(i, chunkValues[i]);

@@ -679,11 +679,11 @@ describe('memory at its maximum: ERR_MEMORY_EXHAUSTED', () => {
   });
 
   test('bulkLoad: not a single node is lost, wherever it fails', () => {
-    const entries: Entry[] = Array.from({ length: 60_000 }, (_, i) => [i, i]);
+    const entries: Entry[] = Array.from({ length: 200_000 }, (_, i) => [i, i]);
     const ascending = (i: number) => i;
     // The room decides whether it is a leaf or the branch above it that finds none.
-    for (let pages = 16; pages < 24; pages++) {
-      const options = { fanout: 4 + (pages % 2), memory: pages * 65536 };
+    for (let i = 0; i < 14; i++) {
+      const options = { fanout: 6 + (i % 2), memory: (16 + (i >> 1)) * 65536 };
       const tree = makeTree('i32', 'i32', options);
       refusal('ERR_MEMORY_EXHAUSTED', () => tree.bulkLoad(entries, 1));
       expect(fillUp(tree, ascending).length).toBe(fillUp(makeTree('i32', 'i32', options), ascending).length);

@@ -578,9 +578,7 @@ describe('a latch whose owner died', () => {
   test('a thread that waits is told at once when the owner is reported dead, and goes on when the latch is given back', async () => {
     for (const [method, args] of [
       ['get', [10]],
-      ['put', [10, 10]],
       ['delete', [10]],
-      ['floor', [10.5]],
       ['getMany', [[10]]],
     ] as const) {
       for (const dead of [true, false]) {
@@ -607,7 +605,7 @@ describe('threads that are killed at any moment', () => {
     test(
       `cost the others nothing, or ERR_LATCH_LOST; nobody hangs (fan-out ${fanout})`,
       seeded(`kill ${fanout}`, async (random) => {
-        for (const round of range(8)) {
+        for (const round of range(5)) {
           const tree = makeTree('u32', 'f64', { fanout, latchTimeout: 300 });
           const keys = random.pick([3, 60, 1500]);
           const task = { task: 'mixed', args: { rounds: 1e9, keys } };

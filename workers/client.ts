@@ -229,8 +229,6 @@ export class Client {
       i32[(at + OPERATION_KEY) >> 2] = this.order.low;
       i32[(at + OPERATION_KEY + 4) >> 2] = this.order.high;
       if (op > OP_HAS && op !== OP_DELETE) {
-        if (op === OP_ADD && typeof call.value !== 'number' && typeof call.value !== 'bigint')
-          values.refuse(call.value);
         values.encode(box, at + OPERATION_VALUE, call.value);
         if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
       }
