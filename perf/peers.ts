@@ -2,6 +2,7 @@
  * What others offer, and what we do: `npm run perf:peers -- [--json] [--quick]`. Nothing here asserts speed: missed
  * targets, and what is slower than its peer, stand in the table like the rest. Wrong answers end it with an error.
  */
+import { insertsAndDeletes, type ModelSizes } from './peers/models.ts';
 import { oneThread } from './peers/one-thread.ts';
 import { storeBesideMap } from './peers/store.ts';
 import { twoThreads } from './peers/two-threads.ts';
@@ -16,16 +17,22 @@ if (!json) {
   process.stdout.write(`${describeMachine(here)}${content}; medians over rounds, by turns\n\n`);
 }
 
+const models = (replicas: number, sizes: Pick<ModelSizes, 'entries' | 'chunk' | 'plan'>) =>
+  insertsAndDeletes({ executors: 2, replicas, ...sizes });
+
 const rows: Row[] = quick
   ? [
       ...(await oneThread({ entries, chunk: 1024, plan: { rounds: 2, chunks: 1 } })),
       ...(await twoThreads({ entries, rounds: 2, ms: 20 })),
       ...(await storeBesideMap({ entries, chunk: 512, plan: { rounds: 2, chunks: 1 } })),
+      ...(await models(1, { entries: 5000, chunk: 512, plan: { rounds: 1, chunks: 1 } })),
     ]
   : [
       ...(await oneThread({ entries, chunk: 16_384, plan: { rounds: 11, chunks: 8 } })),
       ...(await twoThreads({ entries, rounds: 11, ms: 400 })),
       ...(await storeBesideMap({ entries, chunk: 2048, plan: { rounds: 11, chunks: 8 } })),
+      ...(await models(1, { entries: 50_000, chunk: 2048, plan: { rounds: 7, chunks: 1 } })),
+      ...(await models(2, { entries: 50_000, chunk: 2048, plan: { rounds: 7, chunks: 1 } })),
     ];
 
 if (json) process.stdout.write(`${JSON.stringify({ machine: here, entries, quick, rows }, undefined, 2)}\n`);

@@ -45,7 +45,8 @@ class MapThread {
 }
 
 export async function storeBesideMap({ entries, chunk: size, plan }: StoreSizes): Promise<Row[]> {
-  const store = await open({ key: 'u32', value: 'f64' });
+  // One executor and one replica: one copy of the data and one thread beside the caller's, like the Map's.
+  const store = await open({ key: 'u32', value: 'f64', model: 'opt-psmr', executors: 1, replicas: 1 });
   const map = new MapThread();
   const keys = randomKeys(entries, 777);
   const part = (chunk: number, i: number) => {
@@ -64,11 +65,21 @@ export async function storeBesideMap({ entries, chunk: size, plan }: StoreSizes)
     verify: sumOfMap,
   };
   const batched = {
-    name: `Map in a worker, by ${WINDOW}`,
+    name: `Map in a worker, by two arrays of ${WINDOW}`,
     async run(chunk: number) {
       for (let i = 0; i < size; i += WINDOW) {
         const window = part(chunk, i);
         await map.ask({ keys: window, values: Float64Array.from(window, (key) => key + chunk) });
+      }
+      return 0;
+    },
+    verify: sumOfMap,
+  };
+  const pairs = {
+    name: `Map in a worker, by ${WINDOW} pairs`,
+    async run(chunk: number) {
+      for (let i = 0; i < size; i += WINDOW) {
+        await map.ask({ pairs: Array.from(part(chunk, i), (key): [number, number] => [key, key + chunk]) });
       }
       return 0;
     },
@@ -91,27 +102,44 @@ export async function storeBesideMap({ entries, chunk: size, plan }: StoreSizes)
       oneByOne,
       batched,
     ],
+    target: 5,
   };
+  const ours = (name: string, run: (keys: Uint32Array, chunk: number) => unknown) => ({
+    name,
+    async run(chunk: number) {
+      for (let i = 0; i < size; i += WINDOW) await run(part(chunk, i), chunk);
+      return 0;
+    },
+    verify: sumOfStore,
+  });
+  const valuesFor = (window: Uint32Array, chunk: number) => Float64Array.from(window, (key) => key + chunk);
   const batches: Act = {
     name: `store.batch of ${WINDOW} puts`,
     operations: size,
     sides: [
-      {
-        name: 'store',
-        async run(chunk) {
-          for (let i = 0; i < size; i += WINDOW) {
-            await store.batch(Array.from(part(chunk, i), (key): Command<number, number> => ['put', key, key + chunk]));
-          }
-          return 0;
-        },
-        verify: sumOfStore,
-      },
+      ours('store', (window, chunk) =>
+        store.batch(Array.from(window, (key): Command<number, number> => ['put', key, key + chunk])),
+      ),
       oneByOne,
       batched,
     ],
+    target: 5,
+  };
+  const columns: Act = {
+    name: `store.putManySync, windows of ${WINDOW}`,
+    operations: size,
+    sides: [
+      ours('store', (window, chunk) => store.putManySync(window, valuesFor(window, chunk))),
+      batched,
+      pairs,
+      oneByOne,
+    ],
+    target: 1,
   };
   try {
-    return [...(await alternate([puts], plan)), ...(await alternate([batches], plan))];
+    const rows: Row[] = [];
+    for (const act of [columns, puts, batches]) rows.push(...(await alternate([act], plan)));
+    return rows;
   } finally {
     await store.close();
     await map.stop();
