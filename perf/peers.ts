@@ -24,13 +24,15 @@ const rows: Row[] = quick
   ? [
       ...(await oneThread({ entries, chunk: 1024, plan: { rounds: 2, chunks: 1 } })),
       ...(await twoThreads({ entries, rounds: 2, ms: 20 })),
-      ...(await storeBesideMap({ entries, chunk: 512, plan: { rounds: 2, chunks: 1 } })),
+      ...(await storeBesideMap({ entries, chunk: 512, calls: false, plan: { rounds: 2, chunks: 1 } })),
+      ...(await storeBesideMap({ entries, chunk: 512, calls: true, plan: { rounds: 2, chunks: 1 } })),
       ...(await models(1, { entries: 5000, chunk: 512, plan: { rounds: 1, chunks: 1 } })),
     ]
   : [
       ...(await oneThread({ entries, chunk: 16_384, plan: { rounds: 11, chunks: 8 } })),
       ...(await twoThreads({ entries, rounds: 11, ms: 400 })),
-      ...(await storeBesideMap({ entries, chunk: 2048, plan: { rounds: 11, chunks: 8 } })),
+      ...(await storeBesideMap({ entries, chunk: 65_536, calls: false, plan: { rounds: 11, chunks: 2 } })),
+      ...(await storeBesideMap({ entries, chunk: 2048, calls: true, plan: { rounds: 7, chunks: 4 } })),
       ...(await models(1, { entries: 50_000, chunk: 2048, plan: { rounds: 7, chunks: 1 } })),
       ...(await models(2, { entries: 50_000, chunk: 2048, plan: { rounds: 7, chunks: 1 } })),
     ];

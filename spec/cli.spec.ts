@@ -1,11 +1,12 @@
 /** `sabtree run` as a user calls it: a process of its own, its exit code, and what it prints. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { firstDifference } from '../dist/cli/oracle.js';
+import { percentiles } from '../dist/cli/latencies.js';
+import { type Entry, firstDifference, inOrder } from '../dist/cli/oracle.js';
 import { InputError, parseRanges } from '../dist/cli/ranges.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -46,6 +47,7 @@ describe('sabtree run', () => {
         ...['--executors', String(executors), '--replicas', String(replicas), '--clients', '3', '--seed', '5'],
       );
       expect(err).not.toMatch(/Error/);
+      expect(err).toMatch(/^load .*^serve .*^verify /ms);
       expect(code).toBe(0);
       const result = JSON.parse(out.trimEnd().split('\n').at(-1) as string);
       expect(result).toMatchObject({
@@ -60,7 +62,9 @@ describe('sabtree run', () => {
       expect(result.commands).toBeGreaterThan(0);
       expect(result.commands % 64).toBe(0);
       expect(result.commandsPerSecond).toBeCloseTo(result.commands / result.seconds, 3);
-      expect(result.lookups).toBeGreaterThan(result.commands);
+      expect(result.lookups).toBe(9 * result.commands);
+      expect(result.hits).toBeGreaterThan(result.lookups / 4);
+      expect(result.hits).toBeLessThan(result.lookups);
       expect(result.latencyMs.p50).toBeGreaterThan(0);
       expect(result.latencyMs.p99).toBeGreaterThanOrEqual(result.latencyMs.p50);
       expect(result.latencyMs.p999).toBeGreaterThanOrEqual(result.latencyMs.p99);
@@ -76,17 +80,28 @@ describe('sabtree run', () => {
   it('prints a table without --json', async () => {
     const { code, out } = await sabtree('run', csv, '--seconds', '0.2');
     expect(code).toBe(0);
-    for (const line of ['commands per second', 'p99.9', 'sync points', 'memory per entry', 'replicas equal'])
-      expect(out).toContain(line);
+    const names = ['throughput', 'p50', 'p99', 'p99.9', 'refused', 'retries', 'sync points', 'memory per entry'];
+    for (const name of [...names, 'replicas equal', 'equal to the oracle']) expect(out).toContain(name);
+    // Aligned: every line is as long as the others.
+    expect(
+      new Set(
+        out
+          .trimEnd()
+          .split('\n')
+          .map((line) => line.length),
+      ).size,
+    ).toBe(1);
   });
 
   it.each([
-    [['run', '--model', 'paxos'], 'smr, psmr, opt-psmr'],
+    [['run', '--model', 'paxos'], '--model takes one of smr, psmr, opt-psmr, got "paxos"'],
     [['run', '--executors', '0'], '--executors takes an integer from 1 to 32'],
     [['run', '--replicas', '9'], '--replicas takes an integer from 1 to 8'],
     [['run', '--clients', 'x'], '--clients takes an integer'],
     [['run', '--seconds', '-1'], '--seconds'],
-    [['run', '--nonsense'], 'nonsense'],
+    [['run', '--nonsense'], 'unknown flag --nonsense; there are --model, --executors, --replicas, --clients'],
+    [['run', '--json=3'], '--json'],
+    [[], '--executors'],
     [['walk'], 'unknown command'],
     [['run', 'missing.csv'], 'cannot read missing.csv'],
     [['run', 'a.csv', 'b.csv'], 'one file'],
@@ -98,11 +113,33 @@ describe('sabtree run', () => {
     expect(out).toBe('');
   });
 
-  it('a broken CSV names its line', async () => {
-    writeFileSync(join(folder, 'broken.csv'), '1,2,AU\n3,x,AU\n');
-    const { code, err } = await sabtree('run', 'broken.csv');
+  it.each([
+    ['1,2,AU\n3,x,AU\n', 'broken.csv: line 2'],
+    ['1,2,AU\n', '2 clients need as many rows'],
+  ])('a CSV %j is refused with exit code 2', async (text, message) => {
+    writeFileSync(join(folder, 'broken.csv'), text);
+    const { code, err, out } = await sabtree('run', 'broken.csv');
     expect(code).toBe(2);
-    expect(err).toContain('broken.csv: line 2');
+    expect(err).toContain(message);
+    expect(out).toBe('');
+  });
+
+  it('ends cleanly when it is interrupted', async () => {
+    const child = spawn(process.execPath, [main, 'run', csv, '--seconds', '60'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let err = '';
+    let out = '';
+    child.stdout.on('data', (chunk) => {
+      out += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      if (!err.includes('serve') && String(chunk).includes('serve')) child.kill('SIGINT');
+      err += chunk;
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(err).toMatch(/^sabtree: interrupted\n$/m);
+    expect(err).not.toContain('    at ');
+    expect(out).toBe('');
+    expect(code).toBe(130);
   });
 
   it('--help and --version', async () => {
@@ -119,14 +156,24 @@ describe('the input', () => {
     expect(ranges.countries).toEqual(['AU', 'CN']);
   });
 
+  it('keeps a first line that is a row, after a byte order mark too', () => {
+    expect([...parseRanges('\ufeff"1","2","AU"\n3,4,NZ').starts]).toEqual([1, 3]);
+  });
+
   it.each([
     ['', 'no rows'],
+    ['start,end,country\n', 'no rows'],
     ['1,2,AU\n1.2.3,4,AU', 'line 2'],
+    ['1,2,AU\nstart,end,country', 'line 2'],
     ['1,2,AUS', 'line 1'],
+    ['1,2', 'line 1'],
     ['5,2,AU', 'line 1'],
-    ['1,5,AU\n4,9,AU', 'overlaps'],
-    ['1,4294967296,AU\n1,2,AU\n3,x,AU', 'line 3'],
-    ['256.0.0.1,256.0.0.2,AU', 'no rows'],
+    ['1,5,AU\n4,9,AU', 'line 2: the range overlaps that of line 1'],
+    // A first row that cannot be read is no header.
+    ['1,4294967296,AU\n1,2,AU', 'line 1'],
+    ['256.0.0.1,256.0.0.2,AU\n1,2,AU', 'line 1'],
+    ['fe80::,fe80::1,AU\n1,2,AU', 'line 1'],
+    ['-1,2,AU\n1,2,AU', 'line 1'],
   ])('%j is refused', (text, message) => {
     expect(() => parseRanges(text)).toThrow(InputError);
     expect(() => parseRanges(text)).toThrow(message);
@@ -134,49 +181,28 @@ describe('the input', () => {
 });
 
 describe('the oracle would notice', () => {
-  const content = new Map([
-    [1, { end: 2, country: 'AU' }],
-    [5, { end: 6, country: 'NZ' }],
-  ]);
+  const one: Entry = [1, { end: 2, country: 'AU' }];
+  const two: Entry = [5, { end: 6, country: 'NZ' }];
 
-  it.each<[string, [number, { end: number; country: string }][], string | undefined]>([
-    [
-      'equal',
-      [
-        [1, { end: 2, country: 'AU' }],
-        [5, { end: 6, country: 'NZ' }],
-      ],
-      undefined,
-    ],
-    ['a missing entry', [[1, { end: 2, country: 'AU' }]], 'key 5 is missing'],
-    [
-      'one too many',
-      [
-        [1, { end: 2, country: 'AU' }],
-        [3, { end: 3, country: 'AU' }],
-        [5, { end: 6, country: 'NZ' }],
-      ],
-      'key 3 is there',
-    ],
-    [
-      'a wrong value',
-      [
-        [1, { end: 2, country: 'AU' }],
-        [5, { end: 6, country: 'AU' }],
-      ],
-      'key 5 holds',
-    ],
-    [
-      'a wrong end',
-      [
-        [1, { end: 3, country: 'AU' }],
-        [5, { end: 6, country: 'NZ' }],
-      ],
-      'key 1 holds',
-    ],
-  ])('%s', (_, entries, message) => {
-    const difference = firstDifference(entries, content);
-    if (message === undefined) expect(difference).toBeUndefined();
-    else expect(difference).toContain(message);
+  it.each<[string, Entry[], string | undefined]>([
+    ['nothing, if all is equal', [one, two], undefined],
+    ['a missing entry at the end', [one], 'found nothing more, expected 5 to 6 NZ'],
+    ['a missing entry before', [two], 'found 5 to 6 NZ, expected 1 to 2 AU'],
+    ['one too many', [one, [3, { end: 3, country: 'AU' }], two], 'found 3 to 3 AU, expected 5 to 6 NZ'],
+    ['one too many at the end', [one, two, [7, { end: 7, country: 'AU' }]], 'found 7 to 7 AU, expected nothing more'],
+    ['a wrong value', [one, [5, { end: 6, country: 'AU' }]], 'found 5 to 6 AU, expected 5 to 6 NZ'],
+    ['a wrong end', [[1, { end: 3, country: 'AU' }], two], 'found 1 to 3 AU, expected 1 to 2 AU'],
+  ])('%s', async (_, found, message) => {
+    expect(await firstDifference(found, inOrder(new Map([two, one])), async () => {})).toBe(message);
+  });
+});
+
+describe('percentiles', () => {
+  it('are measured values, by nearest rank, over all histories', () => {
+    const all = Array.from({ length: 1000 }, (_, i) => i + 1);
+    const halves = [all.filter((n) => n % 2 === 0), all.filter((n) => n % 2 === 1).reverse()];
+    expect(percentiles(halves.map((half) => Float64Array.from(half)))).toEqual({ p50: 500, p99: 990, p999: 999 });
+    expect(percentiles([Float64Array.of(7)])).toEqual({ p50: 7, p99: 7, p999: 7 });
+    expect(percentiles([])).toEqual({ p50: 0, p99: 0, p999: 0 });
   });
 });

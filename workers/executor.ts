@@ -271,8 +271,9 @@ export class Executor {
     while (stream.at < stream.end) {
       const done = core.apply(stream.stage + stream.at * SLOT, stream.end - stream.at, flags, this.deferral);
       const reason = core.stopReason();
-      this.flushReplies(this.executor);
+      // Counted before it is answered: who has an answer finds it in the counters.
       this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      this.flushReplies(this.executor);
       stream.at += done;
       if (reason === STOP_BUSY) patience.pause();
       else if (reason === STOP_OTHER) {
@@ -303,9 +304,9 @@ export class Executor {
       // There is one group only, so one executor: it stands alone here, and what it deferred comes first, for this command
       // depends on every key.
       this.runDeferrals(this.executor, this.deferral);
+      this.counters[COUNTER_COMMANDS]++;
       this.answer(stream, record);
       stream.at += this.slotsOf(stream);
-      this.counters[COUNTER_COMMANDS]++;
       return true;
     }
     stream.standing = stream.words[(record + OPERATION_NUMBER) >> 2];
@@ -340,8 +341,8 @@ export class Executor {
         this.runDeferrals(e, this.words[(streams.executor(this.replica, e) + EXECUTOR_DEFERRALS) >> 2]);
       if (op !== OP_RETRY) {
         const payload = own.find(({ group }) => group === at) as Stream;
-        this.executeAlone(payload);
         this.counters[COUNTER_COMMANDS]++;
+        this.executeAlone(payload);
       }
       this.barrier.release(number, others);
     } else if (!this.barrier.standBy(number, leader)) {
