@@ -58,7 +58,7 @@ import type { WaitStrategy } from './waiting.ts';
 export const WINDOW = 4096;
 
 /** Commands a blocking call encodes before it sends what it has. */
-const EAGER = 64;
+const EAGER = 256;
 
 /** Takes the results of commands as they come. */
 export interface Sink {
