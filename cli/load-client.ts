@@ -6,7 +6,6 @@ import { parentPort } from 'node:worker_threads';
 import { type Endpoint, expose } from 'comlink';
 // @ts-expect-error: comlink ships this adapter without types
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
-import ringBuffer from 'ring-buffer-ts';
 import { type Command, connect, type StoreClient, type StoreHandle } from '../index.ts';
 import {
   PROGRESS_COMMANDS,
@@ -15,12 +14,11 @@ import {
   PROGRESS_SIZE,
   PROGRESS_STOP,
 } from './client-progress.ts';
+import { LatencyHistory } from './latencies.ts';
 import type { ClientReport } from './oracle.ts';
 import { type Ranges, type RangeValue, rangeSchema } from './ranges.ts';
-import { LOOKUPS, ownRows, Random, WINDOW, Workload } from './workload.ts';
+import { type Change, LOOKUPS, ownRows, Random, WINDOW, Workload } from './workload.ts';
 
-/** Newest latencies kept by each client. */
-const HISTORY = 200_000;
 /** Rows loaded with one call. */
 const LOAD_WINDOW = 256;
 
@@ -74,32 +72,35 @@ const api = {
     const { ranges, seed, client, clients } = orders as ClientOrders;
     const here = store as StoreClient<number, RangeValue>;
     const workload = new Workload(ranges, seed, client, clients);
-    const random = new Random(seed + 31 * client + 17);
-    const history = new ringBuffer.RingBuffer<number>(HISTORY);
+    const lookups = new Lookups(here, ranges, new Random(seed + 31 * client + 17));
+    for (const row of ownRows(ranges.starts.length, client, clients)) lookups.know(row, ranges.countries[row]);
+    const history = new LatencyHistory();
     const end = performance.now() + seconds * 1000;
     let windows = 0;
     let changed = 0;
-    let hits = 0;
     while (performance.now() < end && progress[PROGRESS_STOP] === 0) {
-      for (let i = 0; i < LOOKUPS; i++) if (lookUp(here, ranges, random)) hits++;
+      for (let i = 0; i < LOOKUPS; i++) lookups.one();
       progress[PROGRESS_LOOKUPS] += LOOKUPS;
-      const commands = workload
-        .window()
-        .map(
-          ({ kind, start, end: last, country }): Command<number, RangeValue> =>
-            kind === 'delete' ? ['delete', start] : [kind, start, { end: last, country }],
-        );
+      const changes = workload.window();
+      const commands = changes.map(
+        ({ kind, start, end: last, country }): Command<number, RangeValue> =>
+          kind === 'delete' ? ['delete', start] : [kind, start, { end: last, country }],
+      );
       const sent = performance.now();
       const answers = here.batchSync(commands);
       history.add(performance.now() - sent);
       windows++;
-      for (const answer of answers) {
+      for (let i = 0; i < WINDOW; i++) {
+        const answer = answers[i];
+        if (answer instanceof Error) throw answer;
         if (typeof answer !== 'boolean') throw new Error(`a command answered ${answer}`);
-        if (answer) changed++;
+        if (!answer) continue;
+        changed++;
+        lookups.changed(changes[i]);
       }
       progress[PROGRESS_COMMANDS] += WINDOW;
     }
-    return { windows, changed, hits, latencies: Float64Array.from(history.toArray()) };
+    return { windows, changed, hits: lookups.hits, latencies: history.toArray() };
   },
 
   async leave(): Promise<void> {
@@ -110,17 +111,55 @@ const api = {
 /** The orders of a client thread, as the main thread sees them. */
 export type LoadClient = typeof api;
 
-/** Looks an address up directly; true if some range holds it. A range that cannot be the answer is an error. */
-function lookUp(here: StoreClient<number, RangeValue>, ranges: Ranges, random: Random): boolean {
-  const row = random.below(ranges.starts.length);
-  const address = ranges.starts[row] + random.below(ranges.ends[row] - ranges.starts[row] + 1);
-  const found = here.tree.floor(address);
-  if (found === undefined) return false;
-  const [start, { end, country }] = found;
-  if (start > address || end < start || country.length !== 2) {
-    throw new Error(`looking up ${address} found ${start} to ${end}, ${country}`);
+/**
+ * Direct lookups of addresses, each checked: what is found must be a range of the very row, or one that ends before it.
+ * Of the rows this client writes, where nobody else does, the latest answered command must be visible.
+ */
+class Lookups {
+  /** Lookups that found a range with the address in it. */
+  hits = 0;
+  private readonly here: StoreClient<number, RangeValue>;
+  private readonly ranges: Ranges;
+  private readonly random: Random;
+  /** The country that must be stored at a row's start: '' if there must be no entry, undefined if others write it. */
+  private readonly known: (string | undefined)[];
+
+  constructor(here: StoreClient<number, RangeValue>, ranges: Ranges, random: Random) {
+    this.here = here;
+    this.ranges = ranges;
+    this.random = random;
+    this.known = new Array(ranges.starts.length).fill(undefined);
   }
-  return address <= end;
+
+  know(row: number, country: string): void {
+    this.known[row] = country;
+  }
+
+  /** Takes note of a command that answered true. */
+  changed({ kind, row, start, country }: Change): void {
+    if (start === this.ranges.starts[row]) this.known[row] = kind === 'delete' ? '' : country;
+  }
+
+  /** Looks one address up. @throws if the answer cannot be right. */
+  one(): void {
+    const { ranges, random } = this;
+    const row = random.below(ranges.starts.length);
+    const first = ranges.starts[row];
+    const last = ranges.ends[row];
+    const address = first + random.below(last - first + 1);
+    const found = this.here.tree.floor(address);
+    const known = this.known[row];
+    if (found === undefined || found[0] < first) {
+      const isEarlier = found === undefined || found[1].end < first;
+      if (isEarlier && (known === undefined || known === '')) return;
+    } else if (found[0] <= address && found[1].end === last && found[1].country.length === 2) {
+      this.hits++;
+      if (found[0] !== first || known === undefined || known === found[1].country) return;
+    }
+    const answer = found === undefined ? 'nothing' : `${found[0]} to ${found[1].end} ${found[1].country}`;
+    const must = known === undefined ? '' : known === '' ? ', which is deleted' : `, which is stored with ${known}`;
+    throw new Error(`looking up ${address} of ${first} to ${last}${must}: found ${answer}`);
+  }
 }
 
 if (parentPort === null) throw new Error('load-client runs in a worker thread');

@@ -1,154 +1,190 @@
 #!/usr/bin/env node
-/** The command line: `sabtree run`. Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input. */
+/**
+ * The command line: `sabtree run`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a wrong call or input;
+ * 130 and 143 interrupted.
+ */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type ModelName, SabtreeError } from '../index.ts';
+import { MODELS } from '../workers/models/index.ts';
 import { InputError } from './ranges.ts';
-import { type RunResult, run } from './run.ts';
+import { type RunOptions, type RunResult, run } from './run.ts';
+import { table } from './table.ts';
+import { WINDOW } from './workload.ts';
+
+const MODEL_NAMES = Object.keys(MODELS).join(', ');
+const CORES = Math.min(32, availableParallelism());
 
 const HELP = `sabtree run [FILE.csv] [options]
 
-Loads IP ranges (rows of start,end,country; numbers or dotted addresses) into a replicated store
-through several client threads, serves a mixed load (nine lookups to one update, insert or delete),
-and then compares all replicas with each other and with an oracle.
+Loads IP ranges (rows of start,end,country; addresses as numbers or dotted) into a replicated store
+through several client threads, serves a mixed load (nine direct lookups to one update, insert or
+delete), and then compares all replicas with each other and with an oracle. Without a FILE it takes
+the npm package @ip-location-db/asn-country.
 
-  --model NAME      smr, psmr or opt-psmr            (opt-psmr)
-  --executors N     threads of each replica, 1 to 32 (cores: ${availableParallelism()})
-  --replicas N      1 to 8                           (2)
-  --clients N       client threads, 1 to 64          (2)
-  --seconds S       length of the mixed load         (10)
-  --seed N          seed of the load                 (1)
-  --json            one JSON object as the last line
-  --help, --version
+  --model NAME      ${MODEL_NAMES} (opt-psmr)
+  --executors N     threads of each replica, 1 to 32; smr always has one (the number of cores: ${CORES})
+  --replicas N      1 to 8 (2)
+  --clients N       client threads, 1 to 64 (2)
+  --seconds S       length of the mixed load, 0.1 to 86400 (10)
+  --seed N          seed of the mixed load (1)
+  --json            print one JSON object, as the last line, instead of the table
+  --help            print this
+  --version         print the version
+
+Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
+
+/** The flags, as parseArgs takes them. */
+const FLAGS = {
+  model: { type: 'string' },
+  executors: { type: 'string' },
+  replicas: { type: 'string' },
+  clients: { type: 'string' },
+  seconds: { type: 'string' },
+  seed: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+  version: { type: 'boolean' },
+} as const;
 
 /** A wrong call. */
 class UsageError extends Error {}
 
-function numberFlag(
-  name: string,
-  text: string | undefined,
-  fallback: number,
-  least: number,
-  most: number,
-  whole = true,
-): number {
+/** The user has had enough. */
+class Interrupted extends Error {
+  readonly exitCode: number;
+
+  constructor(signal: 'SIGINT' | 'SIGTERM') {
+    super('interrupted');
+    this.exitCode = 128 + constants.signals[signal];
+  }
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({ args, allowPositionals: true, options: FLAGS });
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+      const flags = Object.keys(FLAGS).map((name) => `--${name}`);
+      throw new UsageError(`unknown flag ${/'(.*?)'/.exec(message)?.[1]}; there are ${flags.join(', ')}`);
+    }
+    if (code?.startsWith('ERR_PARSE_ARGS')) throw new UsageError(message.split('\n')[0]);
+    throw error;
+  }
+}
+
+/** The value of a numeric flag. If `least` is an integer, so must the value be. */
+function numberFlag(name: string, text: string | undefined, fallback: number, least: number, most: number): number {
   if (text === undefined) return fallback;
   const value = Number(text);
+  const whole = Number.isInteger(least);
   if (text.trim() === '' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    throw new UsageError(
-      `--${name} takes ${whole ? 'an integer' : 'a number'} from ${least} to ${most}, got ${JSON.stringify(text)}`,
-    );
+    const kind = whole ? 'an integer' : 'a number';
+    throw new UsageError(`--${name} takes ${kind} from ${least} to ${most}, got ${JSON.stringify(text)}`);
   }
   return value;
 }
 
-function flags(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        model: { type: 'string' },
-        executors: { type: 'string' },
-        replicas: { type: 'string' },
-        clients: { type: 'string' },
-        seconds: { type: 'string' },
-        seed: { type: 'string' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean' },
-        version: { type: 'boolean' },
-      },
-    });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
+function modelFlag(text = 'opt-psmr'): ModelName {
+  if (!Object.hasOwn(MODELS, text)) {
+    throw new UsageError(`--model takes one of ${MODEL_NAMES}, got ${JSON.stringify(text)}`);
   }
+  return text as ModelName;
 }
 
-/** A table of two columns. */
-function table(rows: readonly (readonly [string, string])[]): string {
-  const left = Math.max(...rows.map(([name]) => name.length));
-  const right = Math.max(...rows.map(([, value]) => value.length));
-  const line = `├${'─'.repeat(left + 2)}┼${'─'.repeat(right + 2)}┤`;
-  const body = rows.map(([name, value]) => `│ ${name.padEnd(left)} │ ${value.padStart(right)} │`);
-  return [
-    line.replace('├', '┌').replace('┼', '┬').replace('┤', '┐'),
-    ...body,
-    line.replace('├', '└').replace('┼', '┴').replace('┤', '┘'),
-  ].join('\n');
+function runOptions(values: ReturnType<typeof parse>['values'], files: readonly string[]): RunOptions {
+  if (files.length > 1) throw new UsageError(`run takes one file, got ${files.length}`);
+  return {
+    model: modelFlag(values.model),
+    executors: numberFlag('executors', values.executors, CORES, 1, 32),
+    replicas: numberFlag('replicas', values.replicas, 2, 1, 8),
+    clients: numberFlag('clients', values.clients, 2, 1, 64),
+    seconds: numberFlag('seconds', values.seconds, 10, 0.1, 86_400),
+    seed: numberFlag('seed', values.seed, 1, 0, 0x7fffffff),
+    file: files[0],
+  };
 }
 
 function report(result: RunResult): string {
   const count = (value: number) => Math.round(value).toLocaleString('en');
   const ms = (value: number) => `${value.toFixed(3)} ms`;
+  const verdict = (good: boolean) => (good ? 'yes' : 'NO');
   const { latencyMs, load } = result;
   return table([
+    ['input', result.input],
     ['model', result.model],
-    ['executors x replicas, clients', `${result.executors} x ${result.replicas}, ${result.clients}`],
+    ['replicas x executors, clients', `${result.replicas} x ${result.executors}, ${result.clients}`],
     ['rows loaded', `${count(load.rows)} in ${load.seconds.toFixed(2)} s (${count(load.rowsPerSecond)}/s)`],
     ['commands', `${count(result.commands)} in ${result.seconds.toFixed(2)} s`],
-    ['commands per second', count(result.commandsPerSecond)],
-    ['direct lookups per second', count(result.lookupsPerSecond)],
-    ['latency of a window of 64: p50', ms(latencyMs.p50)],
+    ['throughput: commands', `${count(result.commandsPerSecond)}/s`],
+    ['throughput: direct lookups', `${count(result.lookupsPerSecond)}/s`],
+    [`latency of a command (in windows of ${WINDOW}): p50`, ms(latencyMs.p50)],
     ['p99', ms(latencyMs.p99)],
     ['p99.9', ms(latencyMs.p999)],
-    ['refused / deferred / retried', `${count(result.refused)} / ${count(result.deferred)} / ${count(result.retried)}`],
+    ['commands refused', count(result.refused)],
+    ['commands deferred behind them', count(result.deferred)],
+    ['retries', count(result.retried)],
     ['sync points', count(result.syncPoints)],
     ['entries', count(result.entries)],
     ['memory per entry', `${result.bytesPerEntry.toFixed(1)} bytes`],
-    ['machine', `${result.cpu}, ${result.cores} cores, Node ${result.node.slice(1)}`],
-    ['replicas equal (digests, contents)', result.replicasEqual ? 'yes' : 'NO'],
-    ['equal to the oracle', result.oracleEqual ? 'yes' : 'NO'],
+    ['machine', `${result.cpu}, ${result.cores} cores, Node.js ${result.node.slice(1)}`],
+    ['replicas equal (digests and contents)', verdict(result.replicasEqual)],
+    ['equal to the oracle', verdict(result.oracleEqual)],
   ]);
 }
 
 async function main(args: string[]): Promise<number> {
-  const { values, positionals } = flags(args);
+  const { values, positionals } = parse(args);
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   if (values.version) {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
     process.stdout.write(`${version}\n`);
     return 0;
   }
-  if (values.help || positionals.length === 0) {
-    process.stdout.write(HELP);
-    return values.help ? 0 : 2;
+  const [command, ...files] = positionals;
+  if (command === undefined) {
+    process.stderr.write(HELP);
+    return 2;
   }
-  const [command, file, ...rest] = positionals;
   if (command !== 'run') throw new UsageError(`unknown command ${JSON.stringify(command)}; there is: run`);
-  if (rest.length > 0) throw new UsageError(`run takes one file, got ${rest.length + 1}`);
+  const options = runOptions(values, files);
   const controller = new AbortController();
-  const interrupt = () => controller.abort(new Error('interrupted'));
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  const result = await run(
-    {
-      model: (values.model ?? 'opt-psmr') as ModelName,
-      executors: numberFlag('executors', values.executors, Math.min(32, availableParallelism()), 1, 32),
-      replicas: numberFlag('replicas', values.replicas, 2, 1, 8),
-      clients: numberFlag('clients', values.clients, 2, 1, 64),
-      seconds: numberFlag('seconds', values.seconds, 10, 0.1, 86_400, false),
-      seed: numberFlag('seed', values.seed, 1, 0, 0x7fffffff),
-      file,
-    },
-    controller.signal,
-  );
-  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else process.stdout.write(`${report(result)}\n`);
-  for (const difference of result.differences) process.stderr.write(`${difference}\n`);
+  // Once: who interrupts a second time wants it to end at once.
+  process.once('SIGINT', () => controller.abort(new Interrupted('SIGINT')));
+  process.once('SIGTERM', () => controller.abort(new Interrupted('SIGTERM')));
+  const result = await run(options, controller.signal);
+  for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
+  process.stdout.write(`${values.json ? JSON.stringify(result) : report(result)}\n`);
   return result.replicasEqual && result.oracleEqual ? 0 : 1;
+}
+
+/** Says what went wrong, with a stack only where it is a defect; returns the exit code. */
+function failed(error: unknown): number {
+  const say = (text: string) => process.stderr.write(`sabtree: ${text}\n`);
+  if (error instanceof UsageError) {
+    say(`${error.message}\nsabtree --help says more.`);
+    return 2;
+  }
+  if (error instanceof InputError || error instanceof Interrupted) {
+    say(error.message);
+    return error instanceof Interrupted ? error.exitCode : 2;
+  }
+  if (error instanceof SabtreeError) {
+    say(`${error.message} (${error.code})`);
+    return error.code === 'ERR_OPTION' ? 2 : 1;
+  }
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return 1;
 }
 
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  const expected =
-    error instanceof UsageError ||
-    error instanceof InputError ||
-    (error instanceof SabtreeError && error.code === 'ERR_OPTION');
-  process.stderr.write(
-    `sabtree: ${expected ? (error as Error).message : error instanceof Error ? (error.stack ?? error.message) : error}\n`,
-  );
-  if (error instanceof UsageError) process.stderr.write('See sabtree --help.\n');
-  process.exitCode = expected ? 2 : 1;
+  process.exitCode = failed(error);
 }

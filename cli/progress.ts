@@ -1,16 +1,23 @@
-/** Progress on standard error: a bar on a terminal, a line now and then elsewhere. */
+/** Progress on standard error: a bar on a terminal, a line a second elsewhere. */
 
 const WIDTH = 30;
 
-/** Shows how far a piece of work is, until `stop`. */
+/** How far a piece of work is. */
+export interface Look {
+  /** From 0 to 1. */
+  readonly done: number;
+  /** A few words beside it. */
+  readonly note: string;
+}
+
+/** Shows how far a piece of work is, until `stop`. Draws from a timer: work in this thread has to pause now and then. */
 export class Progress {
   private readonly label: string;
-  private readonly look: () => { done: number; note: string };
+  private readonly look: () => Look;
   private readonly timer: ReturnType<typeof setInterval>;
 
-  /** @param look tells how much is done, 0 to 1, and a few words beside it. */
-  constructor(label: string, look: () => { done: number; note: string }) {
-    this.label = label;
+  constructor(label: string, look: () => Look) {
+    this.label = label.padEnd(7);
     this.look = look;
     this.timer = setInterval(() => this.draw(), process.stderr.isTTY ? 100 : 1000);
   }
@@ -18,10 +25,15 @@ export class Progress {
   private draw(): void {
     const { done, note } = this.look();
     const share = Math.max(0, Math.min(1, done));
+    const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
+    if (!process.stderr.isTTY) {
+      process.stderr.write(`${this.label}${percent}  ${note}\n`);
+      return;
+    }
     const filled = Math.round(share * WIDTH);
-    const bar = `${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)}`;
-    const text = `${this.label.padEnd(7)} ${bar} ${String(Math.floor(share * 100)).padStart(3)} %  ${note}`;
-    process.stderr.write(process.stderr.isTTY ? `\r\x1b[2K${text}` : `${text}\n`);
+    const text = `${this.label} ${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)} ${percent}  ${note}`;
+    // A line that wraps could not be drawn over.
+    process.stderr.write(`\r\x1b[2K${text.slice(0, Math.max(1, (process.stderr.columns || 80) - 1))}`);
   }
 
   /** Draws the last state and ends the line. */

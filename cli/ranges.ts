@@ -18,8 +18,11 @@ export interface Ranges {
   readonly countries: readonly string[];
 }
 
-/** A row that cannot be read; names its line. */
+/** An input that cannot be used; where it is a row, the message names its line. */
 export class InputError extends Error {}
+
+/** A column's name in a header: no address begins like that, not even one of IPv6. */
+const NAME = /^[a-z_][\w .-]*$/i;
 
 /** An address: a number, or dotted. Undefined if it is neither. */
 function address(text: string): number | undefined {
@@ -39,22 +42,26 @@ function address(text: string): number | undefined {
 }
 
 /**
- * Reads rows `start,end,country`: addresses as numbers or dotted, two ASCII letters. A first line that is no row is taken
- * for a header. Rows are sorted; ranges must not overlap. @throws InputError naming the line.
+ * Reads rows `start,end,country`: IPv4 addresses as numbers or dotted, two ASCII letters; further columns are ignored. The
+ * first line may be a header of names. Rows may come in any order; ranges must not overlap.
+ * @throws InputError naming the line.
  */
 export function parseRanges(text: string): Ranges {
   const rows: { start: number; end: number; country: string; line: number }[] = [];
-  const lines = text.split(/\r?\n/);
+  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
+  let first = true;
   for (let i = 0; i < lines.length; i++) {
     if (lines[i].trim() === '') continue;
     const cells = lines[i].split(',').map((cell) => cell.trim().replace(/^"(.*)"$/, '$1'));
-    const start = address(cells[0] ?? '');
+    const isHeader = first && cells.length > 1 && NAME.test(cells[0]) && NAME.test(cells[1]);
+    first = false;
+    if (isHeader) continue;
+    const start = address(cells[0]);
     const end = address(cells[1] ?? '');
     const country = cells[2] ?? '';
     if (start === undefined || end === undefined) {
-      if (i === 0 && rows.length === 0) continue;
       throw new InputError(
-        `line ${i + 1}: expected start,end,country with two addresses, got ${JSON.stringify(lines[i].slice(0, 80))}`,
+        `line ${i + 1}: expected start,end,country with two IPv4 addresses, got ${JSON.stringify(lines[i].slice(0, 80))}`,
       );
     }
     if (!/^[A-Za-z]{2}$/.test(country)) {

@@ -13,6 +13,8 @@ export const LOOKUPS = 9 * WINDOW;
 /** One command. */
 export interface Change {
   readonly kind: 'update' | 'insert' | 'delete';
+  /** Index of the row it belongs to; `start` is that row's, or a point inside it. */
+  readonly row: number;
   readonly start: number;
   readonly end: number;
   readonly country: string;
@@ -64,7 +66,11 @@ export class Workload {
     this.random = new Random(seed + 7919 * client);
   }
 
-  /** The next window. Half updates, a fifth deletes, a fifth inserts of what may be missing, a tenth splits of a range. */
+  /**
+   * The next window: half updates of the country, a fifth deletes, a fifth inserts of what may be missing, a tenth new
+   * ranges that begin inside another one, or their end. A new range is often corrected at once: so commands meet on
+   * one key while the first of them may still be deferred.
+   */
   window(): Change[] {
     const { ranges, own, random } = this;
     const changes: Change[] = [];
@@ -74,13 +80,16 @@ export class Workload {
       const end = ranges.ends[row];
       const country = COUNTRIES[random.below(COUNTRIES.length)];
       const dice = random.below(10);
-      if (dice < 5) changes.push({ kind: 'update', start, end, country });
-      else if (dice < 7) changes.push({ kind: 'delete', start, end, country });
-      else if (dice < 9) changes.push({ kind: 'insert', start, end, country: ranges.countries[row] });
+      if (dice < 5) changes.push({ kind: 'update', row, start, end, country });
+      else if (dice < 7) changes.push({ kind: 'delete', row, start, end, country });
+      else if (dice < 9) changes.push({ kind: 'insert', row, start, end, country: ranges.countries[row] });
       else if (end > start) {
-        // A new range begins somewhere inside; deleting it again is left to later windows.
         const middle = start + 1 + random.below(Math.min(end - start, 64));
-        changes.push({ kind: random.below(2) === 0 ? 'insert' : 'delete', start: middle, end, country });
+        const kind = random.below(2) === 0 ? 'insert' : 'delete';
+        changes.push({ kind, row, start: middle, end, country });
+        if (kind === 'insert' && changes.length < WINDOW && random.below(2) === 0) {
+          changes.push({ kind: 'update', row, start: middle, end, country: ranges.countries[row] });
+        }
       }
     }
     return changes;
