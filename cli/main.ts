@@ -179,7 +179,9 @@ function failed(error: unknown): number {
     say(`${error.message} (${error.code})`);
     return error.code === 'ERR_OPTION' ? 2 : 1;
   }
-  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  // From a client thread it comes without class and code, but with its name.
+  if (error instanceof Error && error.name === 'SabtreeError') say(error.message);
+  else say(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return 1;
 }
 
