@@ -470,7 +470,8 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   }
 
   /**
-   * Writes many entries, in the order given, with the searches overlapped. Each is linearizable by itself.
+   * Writes many entries, in the order given, with the searches overlapped. Each is linearizable by itself. Entries are
+   * checked 256 at a time: where one further on is wrong, those before its group have been written.
    * @returns how many keys were new. @throws ERR_MEMORY_EXHAUSTED with `value` = how many entries were written.
    */
   putMany(keys: Column<K>, values: Column<V>): number {
