@@ -60,6 +60,18 @@ export const WINDOW = 4096;
 /** Commands a blocking call encodes before it sends what it has. */
 const EAGER = 256;
 
+/** What an ordered range answers at one place of the order. */
+export class RangePiece {
+  readonly entries: [unknown, unknown][];
+  /** Whether the range goes on behind the last entry. */
+  readonly more: boolean;
+
+  constructor(entries: [unknown, unknown][], more: boolean) {
+    this.entries = entries;
+    this.more = more;
+  }
+}
+
 /** Takes the results of commands as they come. */
 export interface Sink {
   /** Result of the command that was added with this index. */
@@ -399,15 +411,16 @@ export class Client {
       const keys = keyView(this.keyCode, inbox.u8.buffer, keysAt, count);
       const entries = new Array(count);
       for (let i = 0; i < count; i++) entries[i] = [keys[i], values.decode(inbox, valuesAt + i * values.stride)];
-      return { entries, more: inbox.u32[(at >> 2) + 1] === 1 };
+      return new RangePiece(entries, inbox.u32[(at >> 2) + 1] === 1);
     }
     if (!yes) return undefined;
     this.rawKey.u8.set(inbox.u8.subarray(at, at + 8));
     return [keyView(this.keyCode, this.rawKey.u8.buffer, 0, 1)[0], values.decode(inbox, at + 8)];
   }
 
-  /** Gives every command under way the store's error. */
+  /** Gives every command under way its answer, if there is one, or the store's error. */
   private refuseAll(): void {
+    this.receive();
     const error = this.closedError();
     for (const box of this.boxes) {
       box.slots = 0;
@@ -450,11 +463,23 @@ export class Client {
       if (next === undefined && done()) break;
       this.waitForReplies();
       if (!this.open) {
+        // What was answered before the end is answered.
+        this.receive();
+        if (next === undefined && done()) break;
         const error = this.closedError();
         this.refuseAll();
         throw error;
       }
     }
+    // The asynchronous side may be asleep on the flag that this one has cleared: it has to look again.
+    if (this.pumping) this.signal();
+  }
+
+  /** Moves this client's futex. */
+  private signal(): void {
+    const word = (this.streams.client(this.id) + CLIENT_SIGNAL) >> 2;
+    Atomics.add(this.words, word, 1);
+    Atomics.notify(this.words, word);
   }
 
   /** Blocks until something came in, or there may be room again. */
@@ -487,8 +512,7 @@ export class Client {
   submit(call: Call): void {
     if (!this.open) throw this.closedError();
     if (this.overflow.length > 0 || !this.encode(call)) {
-      this.checkCall(call);
-      this.overflow.push(call);
+      this.overflow.push(this.kept(call));
     }
     if (!this.pumping) {
       this.pumping = true;
@@ -497,17 +521,26 @@ export class Client {
     }
   }
 
-  /** Refuses a wrong command that could not be encoded yet for lack of room. */
-  private checkCall(call: Call): void {
-    const { op } = call;
-    if (op <= OP_LAST_POINT) this.order.take(call.key);
-    if (op > OP_HAS && op <= OP_LAST_POINT && op !== OP_DELETE) {
-      this.values.encode(this.checkRoom, 0, call.value);
-      if (op === OP_COMPARE_AND_SET) this.values.encode(this.checkRoom, 0, call.expected);
-    }
+  /**
+   * A command that could not be encoded yet for lack of room, checked, with values of its own: the caller may change its
+   * record once the call has returned.
+   */
+  private kept(call: Call): Call {
+    const { op, key, range, sink, index } = call;
+    if (op > OP_LAST_POINT) return call;
+    this.order.take(key);
+    if (op <= OP_HAS || op === OP_DELETE) return call;
+    const value = this.copyOf(call.value);
+    const expected = op === OP_COMPARE_AND_SET ? this.copyOf(call.expected) : undefined;
+    return { op, key, value, expected, range, sink, index };
   }
 
-  private readonly checkRoom = new ByteViews(1024);
+  private copyOf(value: unknown): unknown {
+    this.values.encode(this.copyRoom, 0, value);
+    return this.values.decode(this.copyRoom, 0);
+  }
+
+  private readonly copyRoom = new ByteViews(1024);
 
   /** Moves everything on as far as it goes now, and comes back when there is more to do. */
   private readonly pump = (): void => {
@@ -578,9 +611,7 @@ export class Client {
     // Replies may still be on their way into the rings of a client that left early: its slot is not used again.
     const state = (this.streams.client(this.id) + CLIENT_STATE) >> 2;
     if (clean) Atomics.store(this.words, state, CLIENT_FREE);
-    const signal = (this.streams.client(this.id) + CLIENT_SIGNAL) >> 2;
-    Atomics.add(this.words, signal, 1);
-    Atomics.notify(this.words, signal);
+    this.signal();
   }
 }
 

@@ -103,7 +103,11 @@ export class GroupRing {
         this.gate = this.slowest();
         // The gate may be ahead of a head that is out of date by now; then the difference is small or negative, and the
         // compare-and-swap fails.
-        if (((head + slots - this.gate) | 0) > this.capacity - keep) return FULL;
+        if (((head + slots - this.gate) | 0) > this.capacity - keep) {
+          // What an earlier try announced was claimed by somebody else.
+          if (announce !== 0) Atomics.store(words, announce, 0);
+          return FULL;
+        }
       }
       if (announce !== 0) {
         Atomics.store(words, announce + 1, head);

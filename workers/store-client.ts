@@ -26,7 +26,7 @@ import {
 } from '../layout/operation.ts';
 import { STREAMS_HOME } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import { type Call, Client, type Sink } from './client.ts';
+import { type Call, Client, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
 import { modelOf } from './models/index.ts';
 import type { ModelName } from './models/model.ts';
@@ -54,12 +54,6 @@ export interface ConnectOptions<V extends ValueType = ValueType> {
   readonly value?: V;
   /** How this client's blocking calls wait: 'spin', 'yield' or 'park' (default: the store's). */
   readonly wait?: WaitName;
-}
-
-/** An ordered range as one command answers it. */
-interface RangeReply<K, V> {
-  readonly entries: [K, V][];
-  readonly more: boolean;
 }
 
 /** One awaited command. */
@@ -148,6 +142,9 @@ export class StoreClient<K = number, V = number> {
     this.keyType = keyCode(handle.key);
     this.values = new ValueCodec(type as ValueType);
     const home = Atomics.load(streams.words, STREAMS_HOME >> 2);
+    if (!Array.isArray(handle.memories) || handle.memories.length !== streams.shape.replicas) {
+      throw new SabtreeError('ERR_NOT_A_TREE', "the handle lacks the replicas' memories", handle.memories);
+    }
     this.tree = attachReader<K, V>(
       { sabtree: 'tree', layout: handle.layout, memory: handle.memories[home], key: handle.key, value: handle.value },
       { value: type as ValueType },
@@ -331,27 +328,27 @@ export class StoreClient<K = number, V = number> {
     const pieces = this.pieces(options);
     for (let range = pieces.next(undefined); ; ) {
       if (range.done) return range.value;
-      range = pieces.next(await this.ask<RangeReply<K, V>>(OP_RANGE, undefined, undefined, undefined, range.value));
+      range = pieces.next(await this.ask<RangePiece>(OP_RANGE, undefined, undefined, undefined, range.value));
     }
   }
   rangeSync(options?: RangeOptions<K>): [K, V][] {
     const pieces = this.pieces(options);
     for (let range = pieces.next(undefined); ; ) {
       if (range.done) return range.value;
-      range = pieces.next(this.askSync<RangeReply<K, V>>(OP_RANGE, undefined, undefined, undefined, range.value));
+      range = pieces.next(this.askSync<RangePiece>(OP_RANGE, undefined, undefined, undefined, range.value));
     }
   }
 
   /** The commands a range takes, one after the other, each made from the reply to the last. */
-  private *pieces(options: RangeOptions<K> | undefined): Generator<Range, [K, V][], RangeReply<K, V> | undefined> {
+  private *pieces(options: RangeOptions<K> | undefined): Generator<Range, [K, V][], RangePiece | undefined> {
     const { limit = Number.POSITIVE_INFINITY, reverse = false } = options ?? {};
     const all: [K, V][] = [];
     let next = this.checkedRange(options);
     while (next.limit > 0) {
-      const reply = (yield next) as RangeReply<K, V>;
-      for (const entry of reply.entries) all.push(entry);
+      const reply = (yield next) as RangePiece;
+      for (const entry of reply.entries) all.push(entry as [K, V]);
       if (!reply.more || all.length >= limit || reply.entries.length === 0) break;
-      const edge = reply.entries[reply.entries.length - 1][0];
+      const edge = reply.entries[reply.entries.length - 1][0] as K;
       const { gt: _gt, gte: _gte, ...upper } = options ?? {};
       const { lt: _lt, lte: _lte, ...lower } = options ?? {};
       next = rangeOf({ ...(reverse ? { ...lower, lt: edge } : { ...upper, gt: edge }), limit: limit - all.length });
@@ -375,7 +372,8 @@ export class StoreClient<K = number, V = number> {
 
   /**
    * Sends many commands in as few claims as possible. They are concurrent with each other as far as their keys differ; on
-   * one key they take effect in the order given. All are checked before the first is sent.
+   * one key they take effect in the order given. All are checked before the first is sent. A range answers its first
+   * `rangeLimit` entries at most.
    * @returns the results in order; a command that failed by itself has its SabtreeError in its place.
    */
   async batch(commands: readonly Command<K, V>[]): Promise<Result<K, V>[]> {
@@ -509,8 +507,7 @@ export class StoreClient<K = number, V = number> {
 function unwrapRanges(results: unknown[]): unknown[] {
   for (let i = 0; i < results.length; i++) {
     const result = results[i];
-    if (typeof result === 'object' && result !== null && 'entries' in result && Array.isArray(result.entries))
-      results[i] = result.entries;
+    if (result instanceof RangePiece) results[i] = result.entries;
   }
   return results;
 }

@@ -67,6 +67,9 @@ export class Streams {
     const size = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
     this.shape = shape;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
+    if (memory !== undefined && memory.byteLength < size) {
+      throw new SabtreeError('ERR_NOT_A_TREE', `the streams take ${size} bytes, the memory has ${memory.byteLength}`);
+    }
     this.memory = memory ?? new SharedArrayBuffer(size);
     this.words = new Int32Array(this.memory, 0, size >> 2);
     this.bytes = new Uint8Array(this.memory, 0, size);
