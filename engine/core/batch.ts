@@ -17,7 +17,7 @@ import { branchCount, childAt, copyValue, keyAt, leafCount, levelOf, lowerBound,
 import { read, write } from "./point.ts";
 import {
   area, areaFound, areaValues, block, branchCapacity, leafCapacity, leafValues, lookups, narrowOrder,
-  root, valueSize, wideOrder,
+  nodeSize, root, valueSize, wideOrder,
 } from "./state.ts";
 
 /** A lookup under way: key (8 bytes), version of the node it has reached, that node, the place it goes on to, a note. */
@@ -88,6 +88,7 @@ export function locate<K>(n: i32): void {
   if (lost) return;
   // The root is the same for all, and often has few keys.
   let keys = branchCount(root);
+  const fetchEnd: usize = leafValues <= FETCH_BYTES && leafValues + 2 * CACHE_LINE <= <usize>nodeSize ? leafValues : 0;
   for (; level > 0; level--) {
     for (let p = lookups; p < end; p += LOOKUP) {
       const node = <usize>load<u32>(p, NODE);
@@ -96,9 +97,19 @@ export function locate<K>(n: i32): void {
       store<u32>(p, <u32>childAt(node, min<i32>(i, branchCount(node))), PLACE);
     }
     keys = branchCapacity;
-    // Of a branch only the line of the version: branches are few, and stay in the caches. Of a leaf all that hold keys.
-    const keysEnd: usize = level > 1 || leafValues > FETCH_BYTES ? 0 : leafValues;
+    // Of a branch only the line of the version: branches are few, and stay in the caches. Of a leaf all that hold keys;
+    // in a loop of its own, and a short one, so that the processor sees all of these loads at a time.
     let sum: u32 = 0;
+    if (level == 1 && fetchEnd != 0) {
+      for (let p = lookups; p < end; p += LOOKUP) {
+        const child = <usize>load<u32>(p, PLACE);
+        if (!reachable(child)) continue;
+        sum += load<u8>(child);
+        for (let line = child + CACHE_LINE, stop = child + fetchEnd; line < stop; line += 3 * CACHE_LINE) {
+          sum += load<u8>(line) + load<u8>(line, CACHE_LINE) + load<u8>(line, 2 * CACHE_LINE);
+        }
+      }
+    }
     for (let p = lookups; p < end; p += LOOKUP) {
       const node = <usize>load<u32>(p, NODE);
       if (node == 0) continue;
@@ -106,7 +117,6 @@ export function locate<K>(n: i32): void {
       let next: usize = 0;
       if (reachable(child)) {
         const childVersion = readVersion(child);
-        for (let line: usize = CACHE_LINE; line < keysEnd; line += CACHE_LINE) sum += load<u8>(child + line);
         if (validate(node, load<u64>(p, VERSION)) && !isLatched(childVersion)) {
           next = child;
           store<u64>(p, childVersion, VERSION);
