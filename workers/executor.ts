@@ -130,6 +130,7 @@ export class Executor {
   private readonly replyTable: Uint32Array;
   private readonly deferral: number;
   private readonly deferralWords: Uint32Array;
+  private readonly deferralCounts: BigUint64Array;
   private readonly retryRecord: Uint8Array;
   private readonly retryWords: Int32Array;
   /** True from the publication of this executor's retry until its deferral list is empty again. */
@@ -173,6 +174,7 @@ export class Executor {
     this.replyTable = new Uint32Array(buffer, table, (REPLY_RUNS * REPLY_RUN_SIZE) / 4);
     core.setReplyArea(this.replyArea, REPLY_AREA, table, REPLY_RUNS);
     this.deferralWords = new Uint32Array(buffer, this.deferral, 16);
+    this.deferralCounts = new BigUint64Array(buffer, this.deferral, 4);
     this.barrier = new Barrier(streams, replica, executor, parts.wait);
     this.writers = Array.from({ length: executors }, (_, e) => new ReplyWriter(streams, e));
     const base = streams.executor(replica, executor);
@@ -280,7 +282,7 @@ export class Executor {
         if (!this.other(stream)) break;
       } else this.refuseStop(reason);
     }
-    if (this.deferralWords[DEFERRAL_COUNT >> 2] > 0) this.noteDeferrals();
+    this.noteDeferrals();
   }
 
   /** Throws what a stop for good stands for. */
@@ -310,6 +312,7 @@ export class Executor {
       return true;
     }
     stream.standing = stream.words[(record + OPERATION_NUMBER) >> 2];
+    this.noteDeferrals();
     return this.synchronise(stream);
   }
 
@@ -508,9 +511,9 @@ export class Executor {
 
   /** Carries the deferral list's own counts over. */
   private noteDeferrals(): void {
-    const counts = new BigUint64Array(this.deferralWords.buffer, this.deferral, 4);
-    this.counters[COUNTER_REFUSED] = Number(counts[DEFERRAL_REFUSED >> 3]);
-    this.counters[COUNTER_DEFERRED] = Number(counts[DEFERRAL_DEFERRED >> 3]);
+    if (!defers(this.model)) return;
+    this.counters[COUNTER_REFUSED] = Number(this.deferralCounts[DEFERRAL_REFUSED >> 3]);
+    this.counters[COUNTER_DEFERRED] = Number(this.deferralCounts[DEFERRAL_DEFERRED >> 3]);
   }
 
   /** Whether a retry has to be sent: something is deferred, and no sync point is on its way to this executor. */
