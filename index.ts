@@ -14,7 +14,8 @@ export {
 export type { TreeStats } from './engine/stats.ts';
 export type { ScalarType, ValueOf, ValueType } from './engine/values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
-export type { ModelName } from './workers/models/model.ts';
+export { modelNames } from './workers/models/index.ts';
+export type { MixerName, ModelName } from './workers/models/model.ts';
 export {
   type ExecutorStats,
   open,

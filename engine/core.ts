@@ -27,11 +27,17 @@ export interface Core {
   bulkAppend(n: number): number;
   bulkEnd(): number;
   bulkAbort(): void;
+  contentDigest(): bigint;
   leafDigest(leaf: number): bigint;
   setReplyArea(start: number, bytes: number, table: number, tableEntries: number): void;
   clearReplies(): void;
   apply(records: number, slots: number, flags: number, list: number): number;
   runDeferred(list: number, flags: number): void;
+  undoSize(entries: number): number;
+  undoInit(table: number, entries: number): void;
+  undoBegin(table: number, batch: number, thread: number, part: number): void;
+  undoRollback(): number;
+  replyDigest(): bigint;
   stopReason(): number;
   appliedCount(): number;
   replyRuns(): number;

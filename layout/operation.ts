@@ -75,6 +75,11 @@ export const OP_COUNT = 23;
 /** Content digest and number of entries of every replica, taken at one position of the order. */
 export const OP_DIGEST = 24;
 
+/** The values of several keys at one place of the order. */
+export const OP_GET_ALL = 25;
+/** Writes several entries, all at one place of the order. */
+export const OP_PUT_ALL = 26;
+
 /** Nothing: a place that was claimed and given up, or a group's part of a command that another group's executor runs. */
 export const OP_SKIP = 32;
 /** A group's part of a many-group command whose payload stands in the ring of another group, named in the key's place. */
@@ -88,6 +93,10 @@ export const OPERATION_REVERSE = 1;
 /** Offsets of OP_RANGE's own fields. */
 export const RANGE_UPPER = OPERATION_VALUE;
 export const RANGE_LIMIT = OPERATION_VALUE + 8;
+
+/** Offsets of the operations on several keys: how many (u32); the keys in stored order, 8 bytes each; the values, each rounded up to 8 bytes. */
+export const MANY_COUNT = OPERATION_KEY;
+export const MANY_KEYS = OPERATION_VALUE;
 
 /**
  * A reply, as bytes in a client's reply ring.
@@ -132,6 +141,11 @@ export const APPLY_REPLY = 1;
 export const APPLY_WITHIN_LEAF = 2;
 /** The first record is a many-group command whose turn it is: apply it, and only it. */
 export const APPLY_SYNCHRONOUS = 4;
+
+/** Enter every key into the undo table before its operation (see engine/core/undo.ts). */
+export const APPLY_UNDO = 8;
+/** With APPLY_UNDO: reads are entered too. */
+export const APPLY_UNDO_READS = 16;
 
 /** Why `apply` stopped. */
 /** All records were applied. */
@@ -181,3 +195,9 @@ export const REPLY_RUN_CLIENT = 0;
 export const REPLY_RUN_START = 4;
 export const REPLY_RUN_END = 8;
 export const REPLY_RUN_SIZE = 12;
+
+/** The undo table's header: number of entries less one, u32; whether two threads were seen on one key, u32. */
+export const UNDO_MASK = 0;
+export const UNDO_CONFLICT = 4;
+/** Its first entry. */
+export const UNDO_ENTRIES = 64;

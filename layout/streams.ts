@@ -99,8 +99,8 @@ export const EXECUTOR_SIGNAL = 0;
 export const EXECUTOR_PARKED = 4;
 /** Multicast number of the sync point it stands at. */
 export const EXECUTOR_STANDING = 64;
-/** Address of its deferral list in its replica's memory, 0 if it has none. */
-export const EXECUTOR_DEFERRALS = 68;
+/** Address of what it shares with its replica's other threads (a deferral list, a queue), in the replica's memory; 0 if nothing. */
+export const EXECUTOR_AREA = 68;
 /** Multicast number of the last sync point it was let go from. */
 export const EXECUTOR_RELEASED = 128;
 /** One of the EXECUTOR_ states. */
@@ -161,3 +161,26 @@ export const CLIENT_WRITTEN = 128;
 
 export const CLIENT_FREE = 0;
 export const CLIENT_USED = 1;
+
+/**
+ * What the replicas of an execute-verify store tell each other, behind the reply rings: where the home replica cut the
+ * stream into batches, how far each replica has taken these cuts, and what each batch came to.
+ *
+ * ```
+ *   0           64                        576               832
+ *   +-----------+-------------------------+-----------------+---------------------------------
+ *   | cuts made | cuts taken, by replica  | cuts, positions | tokens [replicas][VERIFY_PLACES]
+ *   +-----------+-------------------------+-----------------+---------------------------------
+ * ```
+ */
+export const VERIFY_MADE = 0;
+export const VERIFY_TAKEN = 64;
+export const VERIFY_CUTS = VERIFY_TAKEN + MAX_REPLICAS * 64;
+/** Batches that the home replica may be ahead; a power of two. */
+export const VERIFY_PLACES = 64;
+export const VERIFY_TOKENS = VERIFY_CUTS + VERIFY_PLACES * 4;
+/** A token: number of the batch plus 1; content digest and digest of the answers, two words each. */
+export const TOKEN_NUMBER = 0;
+export const TOKEN_STATE = 4;
+export const TOKEN_ANSWERS = 12;
+export const TOKEN_SIZE = 32;

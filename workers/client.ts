@@ -13,6 +13,8 @@ import { KeyOrder, keySize, keyView, writeKey } from '../engine/keys.ts';
 import type { Range } from '../engine/range.ts';
 import { ByteViews, type ValueCodec } from '../engine/values.ts';
 import {
+  MANY_COUNT,
+  MANY_KEYS,
   OP_ADD,
   OP_COMPARE_AND_SET,
   OP_COUNT,
@@ -20,10 +22,13 @@ import {
   OP_DIGEST,
   OP_FIRST,
   OP_GET,
+  OP_GET_ALL,
   OP_HAS,
   OP_LAST,
   OP_LAST_POINT,
   OP_MARKER,
+  OP_PUT,
+  OP_PUT_ALL,
   OP_RANGE,
   OPERATION_CLIENT,
   OPERATION_GROUPS,
@@ -80,6 +85,9 @@ export interface Sink {
   refuse(index: number, error: SabtreeError): void;
 }
 
+/** Keys, or values, of a command on several keys; they stand in the call's `key` and `value`. */
+type Column = ArrayLike<unknown>;
+
 /** One command, ready to be encoded. */
 export interface Call {
   readonly op: number;
@@ -103,6 +111,35 @@ class Outbox extends ByteViews implements GroupRun {
   }
 }
 
+/** What a store's client needs of whoever carries its commands out. */
+export interface CommandClient {
+  /** Number of this client in the store. */
+  readonly id: number;
+  /** Most entries that one ordered range answers. */
+  readonly rangeLimit: number;
+  /** Most keys of one getAll or putAll. */
+  readonly manyLimit: number;
+  /** Takes a command. */
+  submit(call: Call): void;
+  /** Carries out the commands that `calls` gives, blocking, until `done`. */
+  drive(calls: () => Call | undefined, done: () => boolean): void;
+  /** Resolves when nothing is under way any more. */
+  whenIdle(): Promise<void>;
+  /** Ends this client. */
+  close(): void;
+}
+
+/** Most entries of a range in one reply, and most keys of a command on several keys. */
+export function limitsOf(streams: Streams, keyBytes: number, stride: number): { range: number; many: number } {
+  const { replyBytes, ringSlots } = streams.shape;
+  const reply = Math.min(replyBytes >> 1, 32768) - 64;
+  const record = Math.min(reply, Math.max(1, ringSlots >> 2) * SLOT) - OPERATION_VALUE;
+  return {
+    range: Math.floor(reply / (keyBytes + stride)),
+    many: Math.floor(record / (8 + ((stride + 7) & ~7))),
+  };
+}
+
 /** What a client is made with. */
 export interface ClientParts {
   readonly streams: Streams;
@@ -113,11 +150,12 @@ export interface ClientParts {
 }
 
 /** A thread's connection to a store. */
-export class Client {
+export class Client implements CommandClient {
   /** Number of this client in the store. */
   readonly id: number;
   /** Most entries that one ordered range answers. */
   readonly rangeLimit: number;
+  readonly manyLimit: number;
   private readonly streams: Streams;
   private readonly words: Int32Array;
   private readonly model: ExecutionModel;
@@ -140,6 +178,8 @@ export class Client {
   private readonly ops = new Uint8Array(WINDOW);
   private readonly bounds = new Uint32Array(WINDOW);
   private readonly sequences = new Uint32Array(WINDOW);
+  /** Keys of a command on several keys. */
+  private readonly counts = new Uint32Array(WINDOW);
   /** Commands under way: in a box or without a reply. */
   outstanding = 0;
   /** Bytes of replies that may still come from each executor. */
@@ -180,8 +220,9 @@ export class Client {
     this.rawKey = new ByteViews(8);
     // Every generation of a slot counts from elsewhere, so that a late reply to the last one is not mistaken.
     this.sequence = Math.imul(this.words[(streams.client(this.id) + CLIENT_GENERATION) >> 2], 0x01000193);
-    const room = Math.min(replyBytes >> 1, 32768) - 64;
-    this.rangeLimit = Math.floor(room / (this.keyBytes + values.stride));
+    const limits = limitsOf(streams, this.keyBytes, values.stride);
+    this.rangeLimit = limits.range;
+    this.manyLimit = limits.many;
   }
 
   /** True while the store takes commands and this client was not closed. */
@@ -206,28 +247,33 @@ export class Client {
     const { op, range } = call;
     const { values, streams, boxes } = this;
     const point = op <= OP_LAST_POINT;
-    let toAll = true;
+    const many = op === OP_GET_ALL || op === OP_PUT_ALL;
+    let to = this.allGroups;
     let group = 0;
     if (point) {
       this.order.take(call.key);
       group = groupOf(this.order.low, this.order.high, streams.shape.groups);
-      toAll = this.model.toAllGroups(op);
+      if (!this.model.toAllGroups(op)) to = 0;
+    } else if (many) {
+      to = this.groupsOf(op, call.key as Column);
+      group = 31 - Math.clz32(to & -to);
     }
     // With one group, everything is a one-group command.
-    if (streams.shape.groups === 1) toAll = false;
+    if (streams.shape.groups === 1) to = 0;
     const executor = streams.executorOf(group);
     const valueRoom = (values.stride + 7) & ~7;
-    const bytes =
-      op === OP_GET || op === OP_HAS || op === OP_DELETE
+    const bytes = many
+      ? MANY_KEYS + (call.key as Column).length * (op === OP_PUT_ALL ? 8 + valueRoom : 8)
+      : op === OP_GET || op === OP_HAS || op === OP_DELETE
         ? OPERATION_VALUE
         : OPERATION_VALUE + (op === OP_COMPARE_AND_SET ? 2 * valueRoom : op === OP_RANGE || !point ? 16 : valueRoom);
     const slots = (bytes + SLOT - 1) >> 6;
-    const bound = this.replyBound(op, range);
+    const bound = this.replyBound(call);
     if (this.expected[executor] + bound > streams.shape.replyBytes) return false;
     const box = boxes[group];
     const most = box.u8.length / SLOT;
     if (box.slots + slots > most) return false;
-    if (toAll) for (const other of boxes) if (other.slots + 1 > most) return false;
+    if (to !== 0) for (const other of boxes) if (other.slots + 1 > most) return false;
 
     const at = box.slots * SLOT;
     const word = at >> 2;
@@ -236,7 +282,7 @@ export class Client {
     i32[word] = op | (slots << 16);
     i32[(at + OPERATION_CLIENT) >> 2] = this.id;
     i32[(at + OPERATION_SEQUENCE) >> 2] = this.sequence;
-    i32[(at + OPERATION_GROUPS) >> 2] = toAll ? this.allGroups : 0;
+    i32[(at + OPERATION_GROUPS) >> 2] = to;
     if (point) {
       i32[(at + OPERATION_KEY) >> 2] = this.order.low;
       i32[(at + OPERATION_KEY + 4) >> 2] = this.order.high;
@@ -244,6 +290,8 @@ export class Client {
         values.encode(box, at + OPERATION_VALUE, call.value);
         if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
       }
+    } else if (many) {
+      this.putColumns(box, at, call.key as Column, op === OP_PUT_ALL ? (call.value as Column) : undefined);
     } else if (op === OP_RANGE) {
       const { flags, lower, upper, limit } = range as Range;
       this.putRawKey(box, at + OPERATION_KEY, lower);
@@ -257,7 +305,7 @@ export class Client {
     }
 
     // Nothing can fail from here on.
-    if (toAll) this.addMarkers(group, at);
+    if (to !== 0) this.addMarkers(group, at, to);
     box.slots += slots;
     const place = this.sequence & (WINDOW - 1);
     this.sinks[place] = call.sink;
@@ -265,6 +313,7 @@ export class Client {
     this.ops[place] = op;
     this.bounds[place] = bound;
     this.sequences[place] = this.sequence;
+    if (many) this.counts[place] = (call.key as Column).length;
     this.sequence = (this.sequence + 1) | 0;
     this.expected[executor] += bound;
     this.outstanding++;
@@ -276,14 +325,42 @@ export class Client {
     writeKey(this.keyCode, keyView(this.keyCode, box.u8.buffer, at, 1), 0, key);
   }
 
-  /** Puts markers for the command at `at` of `group` into all other boxes, and notes where its number belongs. */
-  private addMarkers(group: number, at: number): void {
+  /** The groups of several keys; all of them where the model sends such commands to all. @throws ERR_KEY */
+  private groupsOf(op: number, keys: Column): number {
+    const { groups } = this.streams.shape;
+    let mask = 0;
+    for (let i = 0; i < keys.length; i++) {
+      this.order.take(keys[i]);
+      mask |= 1 << groupOf(this.order.low, this.order.high, groups);
+    }
+    // Without any key it still needs a place.
+    return this.model.toAllGroups(op === OP_PUT_ALL ? OP_PUT : OP_GET) ? this.allGroups : mask || 1;
+  }
+
+  /** Writes the keys in stored order, and the values. @throws ERR_VALUE */
+  private putColumns(box: Outbox, at: number, keys: Column, values: Column | undefined): void {
+    const valueRoom = (this.values.stride + 7) & ~7;
+    const valuesAt = at + MANY_KEYS + keys.length * 8;
+    if (values !== undefined) {
+      for (let i = 0; i < keys.length; i++) this.values.encode(box, valuesAt + i * valueRoom, values[i]);
+    }
+    box.i32[(at + MANY_COUNT) >> 2] = keys.length;
+    for (let i = 0; i < keys.length; i++) {
+      this.order.take(keys[i]);
+      box.i32[(at + MANY_KEYS + i * 8) >> 2] = this.order.low;
+      box.i32[(at + MANY_KEYS + i * 8 + 4) >> 2] = this.order.high;
+    }
+  }
+
+  /** Puts markers for the command at `at` of `group` into the boxes of its other groups, and notes where its number belongs. */
+  private addMarkers(group: number, at: number, to: number): void {
     const command = this.many++;
     const { boxes, numbered } = this;
     for (let g = 0; g < boxes.length; g++) {
+      if (((to >>> g) & 1) === 0) continue;
       const box = boxes[g];
       const place = box.slots * SLOT;
-      box.lastMarker = box.slots;
+      if (to === this.allGroups) box.lastMarker = box.slots;
       if (g === group) {
         numbered.push(command, g, at);
         continue;
@@ -293,7 +370,7 @@ export class Client {
       i32[place >> 2] = OP_MARKER | (1 << 16);
       i32[(place + OPERATION_CLIENT) >> 2] = this.id;
       i32[(place + OPERATION_SEQUENCE) >> 2] = this.sequence;
-      i32[(place + OPERATION_GROUPS) >> 2] = this.allGroups;
+      i32[(place + OPERATION_GROUPS) >> 2] = to;
       i32[(place + OPERATION_KEY) >> 2] = group;
       i32[(place + OPERATION_KEY + 4) >> 2] = 0;
       box.slots++;
@@ -301,8 +378,13 @@ export class Client {
   }
 
   /** Most bytes a command's reply can take. */
-  private replyBound(op: number, range: Range | undefined): number {
+  private replyBound({ op, key, range }: Call): number {
     const { values, keyBytes } = this;
+    if (op === OP_GET_ALL) {
+      const count = (key as Column).length;
+      return replySize(((count + 7) & ~7) + count * ((values.stride + 7) & ~7));
+    }
+    if (op === OP_PUT_ALL) return replySize(8);
     if (op === OP_GET || op === OP_ADD) return replySize(values.stride);
     if (op <= OP_LAST_POINT) return REPLY_PAYLOAD;
     if (op === OP_RANGE) {
@@ -383,7 +465,8 @@ export class Client {
     if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
     this.sinks[place] = undefined;
     this.outstanding--;
-    this.expected[executor] -= this.bounds[place];
+    // In a one-stream model any thread may answer, so the sum over all of them is bounded instead of each.
+    this.expected[this.model.oneStream ? 0 : executor] -= this.bounds[place];
     const op = this.ops[place];
     const index = this.indices[place];
     if (status > STATUS_TRUE) {
@@ -394,16 +477,24 @@ export class Client {
       }
       return;
     }
-    sink.settle(index, this.result(op, status === STATUS_TRUE, payload));
+    sink.settle(index, this.result(op, status === STATUS_TRUE, payload, place));
   }
 
   /** What a reply's bytes stand for. */
-  private result(op: number, yes: boolean, at: number): unknown {
+  private result(op: number, yes: boolean, at: number, place: number): unknown {
     const { inbox, values } = this;
     if (op === OP_GET || op === OP_ADD) return yes ? values.decode(inbox, at) : undefined;
     if (op <= OP_LAST_POINT) return yes;
-    if (op === OP_COUNT) return inbox.f64[at >> 3];
+    if (op === OP_COUNT || op === OP_PUT_ALL) return inbox.f64[at >> 3];
     if (op === OP_DIGEST) return { digest: BigInt.asUintN(64, inbox.i64[at >> 3]), count: inbox.f64[(at >> 3) + 1] };
+    if (op === OP_GET_ALL) {
+      const count = this.counts[place];
+      const room = (values.stride + 7) & ~7;
+      const valuesAt = at + ((count + 7) & ~7);
+      return Array.from({ length: count }, (_, i) =>
+        inbox.u8[at + i] === 1 ? values.decode(inbox, valuesAt + i * room) : undefined,
+      );
+    }
     if (op === OP_RANGE) {
       const count = inbox.u32[at >> 2];
       const keysAt = at + 8;
@@ -527,6 +618,13 @@ export class Client {
    */
   private kept(call: Call): Call {
     const { op, key, range, sink, index } = call;
+    if (op === OP_PUT_ALL) {
+      const columns = {
+        key: Array.from(key as Column),
+        value: Array.from(call.value as Column, (v) => this.copyOf(v)),
+      };
+      return { op, ...columns, expected: undefined, range, sink, index };
+    }
     if (op > OP_LAST_POINT) return call;
     this.order.take(key);
     if (op <= OP_HAS || op === OP_DELETE) return call;
@@ -609,14 +707,18 @@ export class Client {
     const clean = this.outstanding === 0;
     if (!clean) this.refuseAll();
     // Replies may still be on their way into the rings of a client that left early: its slot is not used again.
-    const state = (this.streams.client(this.id) + CLIENT_STATE) >> 2;
-    if (clean) Atomics.store(this.words, state, CLIENT_FREE);
+    if (clean) leaveClient(this.streams, this.id);
     this.signal();
   }
 }
 
-/** Claims a free client slot. */
-function claimClient(streams: Streams): number {
+/** Gives a client's slot back. */
+export function leaveClient(streams: Streams, client: number): void {
+  Atomics.store(streams.words, (streams.client(client) + CLIENT_STATE) >> 2, CLIENT_FREE);
+}
+
+/** Claims a free client slot. @throws ERR_CLOSED, ERR_TOO_MANY_THREADS */
+export function claimClient(streams: Streams): number {
   const { words, shape } = streams;
   if (streams.state !== STATE_OPEN) throw stateError(streams);
   for (let client = 0; client < shape.clients; client++) {

@@ -12,12 +12,14 @@ import {
   OP_FIRST,
   OP_FLOOR,
   OP_GET,
+  OP_GET_ALL,
   OP_HAS,
   OP_HIGHER,
   OP_INSERT,
   OP_LAST,
   OP_LOWER,
   OP_PUT,
+  OP_PUT_ALL,
   OP_RANGE,
   OP_UPDATE,
 } from '../layout/operation.ts';
@@ -40,6 +42,8 @@ export const COMMANDS = {
   last: OP_LAST,
   range: OP_RANGE,
   count: OP_COUNT,
+  getAll: OP_GET_ALL,
+  putAll: OP_PUT_ALL,
 } as const;
 
 /** Names of the built-in commands. */
@@ -52,10 +56,12 @@ export type Command<K, V> =
   | readonly ['add', K, V]
   | readonly ['compareAndSet', K, V, V]
   | readonly ['first' | 'last' | 'count']
-  | readonly ['range', RangeOptions<K>?];
+  | readonly ['range', RangeOptions<K>?]
+  | readonly ['getAll', ArrayLike<K>]
+  | readonly ['putAll', ArrayLike<K>, ArrayLike<V>];
 
 /** What a command answers: a value, a boolean, an entry, entries or a count; see the methods of the same names. */
-export type Result<K, V> = V | boolean | number | [K, V] | [K, V][] | undefined;
+export type Result<K, V> = V | boolean | number | [K, V] | [K, V][] | (V | undefined)[] | undefined;
 
 /** Number of arguments each command takes, beside its name. */
 const ARGUMENTS: Readonly<Record<CommandName, readonly [least: number, most: number]>> = {
@@ -75,6 +81,8 @@ const ARGUMENTS: Readonly<Record<CommandName, readonly [least: number, most: num
   last: [0, 0],
   range: [0, 1],
   count: [0, 0],
+  getAll: [1, 1],
+  putAll: [2, 2],
 };
 
 /** The code of a command's name. ERR_UNKNOWN_COMMAND lists the right names; ERR_ARGUMENT: wrong number of arguments. */

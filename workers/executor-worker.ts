@@ -17,10 +17,9 @@ import {
   FAILURE_LATCH,
   FAILURE_MEMORY,
 } from '../layout/streams.ts';
-import { Executor } from './executor.ts';
 import { loseReplica } from './failure.ts';
 import { modelOf } from './models/index.ts';
-import type { ModelName } from './models/model.ts';
+import type { MixerName, ModelName, ModelThread } from './models/model.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
@@ -32,11 +31,13 @@ export interface ExecutorConfig {
   readonly value: ValueType | { readonly signature: string; readonly size: number };
   readonly model: ModelName;
   readonly replica: number;
-  readonly executor: number;
+  /** Number of the thread in its replica. */
+  readonly thread: number;
   readonly wait: WaitName;
+  readonly mixer: MixerName;
 }
 
-let executor: Executor | undefined;
+let thread: ModelThread | undefined;
 let config: ExecutorConfig | undefined;
 let streams: Streams | undefined;
 
@@ -68,24 +69,26 @@ function setUp(given: ExecutorConfig): void {
   streams = Streams.attach(given.streams);
   const values = ValueCodec.opaque(given.value);
   const attachment = new Attachment(given.memory, undefined, values);
-  executor = new Executor({
+  const model = modelOf(given.model);
+  thread = model.thread({
     streams,
     attachment,
-    model: modelOf(given.model),
+    model,
     replica: given.replica,
-    executor: given.executor,
+    thread: given.thread,
     wait: waitStrategy(given.wait, streams.roomy),
+    mixer: given.mixer,
   });
 }
 
 /** Executes until the store closes. @returns undefined, or why the replica was lost. */
 function run(): Failure | undefined {
-  if (executor === undefined || config === undefined || streams === undefined) throw new Error('run before prepare');
+  if (thread === undefined || config === undefined || streams === undefined) throw new Error('run before prepare');
   const { replica } = config;
-  const state = (streams.executor(replica, config.executor) + EXECUTOR_STATE) >> 2;
+  const state = (streams.executor(replica, config.thread) + EXECUTOR_STATE) >> 2;
   Atomics.store(streams.words, state, EXECUTOR_RUNNING);
   try {
-    executor.run();
+    thread.run();
     return undefined;
   } catch (error) {
     const failure = failureOf(error);

@@ -4,10 +4,102 @@
  * is always room, and the executor never waits.
  */
 
+import type { Core } from '../engine/core.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
-import { REPLY_LENGTH_SHIFT, REPLY_PAYLOAD } from '../layout/operation.ts';
-import { CLIENT_SIGNAL, CLIENT_SLEEPING, CLIENT_WRITTEN } from '../layout/streams.ts';
+import {
+  REPLY_LENGTH_SHIFT,
+  REPLY_PAYLOAD,
+  REPLY_RUN_CLIENT,
+  REPLY_RUN_END,
+  REPLY_RUN_SIZE,
+  REPLY_RUN_START,
+} from '../layout/operation.ts';
+import { CLIENT_SIGNAL, CLIENT_SLEEPING, CLIENT_WRITTEN, STREAMS_HOME } from '../layout/streams.ts';
 import type { Streams } from './streams.ts';
+
+/** Bytes of replies that the core gathers before they are handed on. */
+export const REPLY_AREA = 65536;
+/** Most clients whose replies are gathered at a time. */
+export const REPLY_RUNS = 256;
+/** Bytes of an area and its table. */
+export const REPLY_ROOM = REPLY_AREA + REPLY_RUNS * REPLY_RUN_SIZE;
+
+/** Takes the replies of an Applier. */
+export interface ReplySink {
+  /** Whether operations on several keys are to be answered. (For those on one key, a flag of `core.apply` says so.) */
+  readonly answers: boolean;
+  /** Takes what the core has gathered. */
+  flush(): void;
+  /** Takes one reply of an operation on several keys. */
+  reply(client: number, sequence: number, status: number, payload: Uint8Array): void;
+}
+
+/** Hands replies straight to the clients, from the core's area of this thread. */
+export class DirectReplies implements ReplySink {
+  private readonly streams: Streams;
+  private readonly core: Core;
+  private readonly memory: Uint8Array;
+  private readonly table: Uint32Array;
+  private readonly replica: number;
+  private readonly writer: ReplyWriter;
+
+  /**
+   * @param room address of REPLY_ROOM bytes, which the core must know as its area (`setReplyArea`).
+   * @param executor whose reply rings to write.
+   */
+  constructor(streams: Streams, core: Core, memory: Uint8Array, room: number, replica: number, executor: number) {
+    this.streams = streams;
+    this.core = core;
+    this.memory = memory;
+    this.table = new Uint32Array(memory.buffer, room + REPLY_AREA, (REPLY_RUNS * REPLY_RUN_SIZE) / 4);
+    this.replica = replica;
+    this.writer = new ReplyWriter(streams, executor);
+  }
+
+  get answers(): boolean {
+    return Atomics.load(this.streams.words, STREAMS_HOME >> 2) === this.replica;
+  }
+
+  flush(): void {
+    const { core } = this;
+    const runs = core.replyRuns();
+    if (runs === 0) return;
+    appendRuns(this.writer, this.memory, this.table, runs);
+    core.clearReplies();
+  }
+
+  reply(client: number, sequence: number, status: number, payload: Uint8Array): void {
+    this.writer.reply(client, sequence, status, payload);
+  }
+}
+
+/** Hands the runs of a table to their clients. */
+export function appendRuns(writer: ReplyWriter, memory: Uint8Array, table: Uint32Array, runs: number): void {
+  for (let i = 0; i < runs; i++) {
+    const at = (i * REPLY_RUN_SIZE) >> 2;
+    const start = table[at + (REPLY_RUN_START >> 2)];
+    writer.append(table[at + (REPLY_RUN_CLIENT >> 2)], memory, start, table[at + (REPLY_RUN_END >> 2)] - start);
+  }
+}
+
+/** Writes one reply at `at` of a replica's memory, and the run that says whose it is at `table`. */
+export function writeReply(
+  { memory, words }: { readonly memory: Uint8Array; readonly words: Int32Array },
+  at: number,
+  table: number,
+  client: number,
+  sequence: number,
+  status: number,
+  payload: Uint8Array,
+): void {
+  words[at >> 2] = sequence;
+  words[(at >> 2) + 1] = status | (payload.length << REPLY_LENGTH_SHIFT);
+  memory.set(payload, at + REPLY_PAYLOAD);
+  const run = table >> 2;
+  words[run + (REPLY_RUN_CLIENT >> 2)] = client;
+  words[run + (REPLY_RUN_START >> 2)] = at;
+  words[run + (REPLY_RUN_END >> 2)] = at + replySize(payload.length);
+}
 
 /** Bytes of a reply with that many bytes of payload. */
 export function replySize(payload: number): number {

@@ -1,9 +1,9 @@
 import type { Attachment } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
-import { isKey, type KeyType, refuseKey } from '../engine/keys.ts';
+import { isKey, type KeyType, keySize, refuseKey } from '../engine/keys.ts';
 import { type Range, type RangeOptions, rangeOf } from '../engine/range.ts';
 import { keyCode } from '../engine/shape.ts';
-import { attachReader, type Column, type TreeReader } from '../engine/shared-tree.ts';
+import { attachReader, type Column, SharedTree, type TreeReader } from '../engine/shared-tree.ts';
 import { ByteViews, type ScalarType, ValueCodec, type ValueType } from '../engine/values.ts';
 import {
   OP_ADD,
@@ -14,6 +14,7 @@ import {
   OP_FIRST,
   OP_FLOOR,
   OP_GET,
+  OP_GET_ALL,
   OP_HAS,
   OP_HIGHER,
   OP_INSERT,
@@ -21,15 +22,17 @@ import {
   OP_LAST_POINT,
   OP_LOWER,
   OP_PUT,
+  OP_PUT_ALL,
   OP_RANGE,
   OP_UPDATE,
 } from '../layout/operation.ts';
 import { STREAMS_HOME } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import { type Call, Client, RangePiece, type Sink } from './client.ts';
+import { type Call, Client, type CommandClient, limitsOf, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
+import { DirectClient } from './direct-client.ts';
 import { modelOf } from './models/index.ts';
-import type { ModelName } from './models/model.ts';
+import type { ExecutionModel, ModelName } from './models/model.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
@@ -45,6 +48,8 @@ export interface StoreHandle {
   /** The value type's name; 'record' if it is a schema, which then has to be given to `connect` as well. */
   readonly value: ScalarType | 'record';
   readonly model: ModelName;
+  /** Executors of each replica. */
+  readonly executors: number;
   readonly wait: WaitName;
 }
 
@@ -121,7 +126,7 @@ export class StoreClient<K = number, V = number> {
   /** The handle this client was made from. */
   readonly handle: StoreHandle;
   /** @internal */
-  readonly client: Client;
+  readonly client: CommandClient;
   /** @internal */
   readonly streams: Streams;
   private readonly keyType: number;
@@ -150,15 +155,28 @@ export class StoreClient<K = number, V = number> {
       { value: type as ValueType },
     );
     try {
-      this.client = new Client({
-        streams,
-        model: modelOf(handle.model),
-        keyCode: this.keyType,
-        values: this.values,
-        wait: waitStrategy(options.wait ?? handle.wait, streams.roomy),
-      });
+      this.client = this.makeClient(modelOf(handle.model), type as ValueType, options.wait ?? handle.wait);
     } catch (error) {
       this.tree.close();
+      throw error;
+    }
+  }
+
+  private makeClient(model: ExecutionModel, type: ValueType, wait: WaitName): CommandClient {
+    const { streams, values, keyType: keyCode, handle } = this;
+    if (model.replicated) {
+      return new Client({ streams, model, keyCode, values, wait: waitStrategy(wait, streams.roomy) });
+    }
+    const { layout, memories, key, value } = handle;
+    const tree = SharedTree.attach<unknown, unknown>(
+      { sabtree: 'tree', layout, memory: memories[0], key, value },
+      { value: type },
+    );
+    try {
+      const limits = limitsOf(streams, keySize(keyCode), values.stride);
+      return new DirectClient(streams, tree, limits.range, limits.many);
+    } catch (error) {
+      tree.close();
       throw error;
     }
   }
@@ -368,6 +386,47 @@ export class StoreClient<K = number, V = number> {
     return range;
   }
 
+  // --- several keys -------------------------------------------------------------------------------------------------
+
+  /** Most keys of one `getAll` or `putAll`. */
+  get manyLimit(): number {
+    return this.client.manyLimit;
+  }
+
+  /**
+   * The values of several keys at one place of the order, undefined where there is none. Stops the executors of the keys'
+   * groups for a moment. (With the model `direct` it is as many single reads.) @throws ERR_TOO_LARGE beyond `manyLimit` keys
+   */
+  async getAll(keys: Column<K>): Promise<(V | undefined)[]> {
+    return this.ask(OP_GET_ALL, this.checkMany(keys));
+  }
+  getAllSync(keys: Column<K>): (V | undefined)[] {
+    return this.askSync(OP_GET_ALL, this.checkMany(keys));
+  }
+
+  /**
+   * Writes several entries, all at one place of the order: no command sees some of them only (direct reads of `tree` may).
+   * Answers how many keys were new. (With the model `direct` it is as many single writes.) @throws ERR_TOO_LARGE beyond `manyLimit` keys
+   */
+  async putAll(keys: Column<K>, values: Column<V>): Promise<number> {
+    return this.ask(OP_PUT_ALL, this.checkMany(keys, values), values);
+  }
+  putAllSync(keys: Column<K>, values: Column<V>): number {
+    return this.askSync(OP_PUT_ALL, this.checkMany(keys, values), values);
+  }
+
+  private checkMany(keys: Column<K>, values?: Column<V>): Column<K> {
+    for (const column of values === undefined ? [keys] : [keys, values]) {
+      if (typeof column === 'object' && column !== null && Number.isInteger(column.length)) continue;
+      throw new SabtreeError('ERR_ARGUMENT', `columns are arrays or typed arrays, got ${show(column)}`, column);
+    }
+    const n = this.checkColumns(keys, values);
+    if (n > this.manyLimit) {
+      throw new SabtreeError('ERR_TOO_LARGE', `${n} keys in one command, at most ${this.manyLimit} fit`, n);
+    }
+    return keys;
+  }
+
   // --- many commands ------------------------------------------------------------------------------------------------
 
   /**
@@ -451,6 +510,11 @@ export class StoreClient<K = number, V = number> {
       if (op === OP_RANGE) {
         const range = this.checkedRange(first as RangeOptions<K> | undefined);
         return { op, key: undefined, value: undefined, expected: undefined, range, index };
+      }
+      if (op === OP_GET_ALL || op === OP_PUT_ALL) {
+        const value = op === OP_PUT_ALL ? second : undefined;
+        const key = this.checkMany(first as Column<K>, value as Column<V> | undefined);
+        return { op, key, value, expected: undefined, range: undefined, index };
       }
       if (op !== OP_FIRST && op !== OP_LAST && op !== OP_COUNT) this.checked(first);
       if (op === OP_COMPARE_AND_SET) {

@@ -33,7 +33,7 @@ import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import type { ExecutorConfig, ExecutorControl } from './executor-worker.ts';
 import { closeStreams, loseReplica, stateError } from './failure.ts';
 import { modelOf } from './models/index.ts';
-import type { ModelName } from './models/model.ts';
+import type { MixerName, ModelName } from './models/model.ts';
 import type { ExecutorThread } from './platform.ts';
 import { StoreClient, type StoreHandle } from './store-client.ts';
 import { Streams } from './streams.ts';
@@ -47,9 +47,9 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly value: V;
   /** Execution model. Default 'opt-psmr'. */
   readonly model?: ModelName;
-  /** Executors (threads) of each replica, 1 to 32. Default: one per core but one, which is left to clients. One-stream models always have one. */
+  /** Executors (threads) of each replica, 1 to 32. Default: one per core but one, which is left to clients. smr and pipelined always have one; direct has none. */
   readonly executors?: number;
-  /** Replicas, 1 to 8: f + 1 survive the loss of f. All run in this process. Default 2. */
+  /** Replicas, 1 to 8: f + 1 survive the loss of f. All run in this process. Default 2; the model direct has 1. */
   readonly replicas?: number;
   /** Groups (streams), from `executors` to 32. Default: as many as executors. */
   readonly groups?: number;
@@ -67,6 +67,11 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly wait?: WaitName;
   /** Milliseconds after which the owner of a node's latch is taken for dead. Default 2000. */
   readonly latchTimeout?: number;
+  /**
+   * How execute-verify guesses what is independent: 'keys' (default) looks at the keys; 'blind' takes all for
+   * independent, which shows what wrong guesses cost.
+   */
+  readonly mixer?: MixerName;
   /** Position at which the rings begin, 0 to 4294967295; for tests of the wrap-around. Default 0. */
   readonly ringStart?: number;
 }
@@ -85,6 +90,7 @@ const OPTIONS = new Set([
   'clients',
   'wait',
   'latchTimeout',
+  'mixer',
   'ringStart',
 ]);
 
@@ -96,9 +102,10 @@ const REPLY_BYTES = 65536;
 const START_LIMIT = 30_000;
 const STOP_LIMIT = 2_000;
 
-/** Counters of one executor, since the store was opened. */
+/** Counters of one thread of a replica, since the store was opened. */
 export interface ExecutorStats {
   readonly replica: number;
+  /** Number of the thread in its replica. */
   readonly executor: number;
   /** Commands executed. */
   readonly commands: number;
@@ -106,9 +113,9 @@ export interface ExecutorStats {
   readonly refused: number;
   /** Commands put off because they came after a refused one on the same key. */
   readonly deferred: number;
-  /** Retries multicast. */
+  /** Retries multicast (opt-psmr); batches undone and repeated in order (execute-verify). */
   readonly retried: number;
-  /** Sync points this executor led. */
+  /** Sync points this executor led; batches verified (execute-verify). */
   readonly syncPoints: number;
   /** Pieces of stream taken from the rings. */
   readonly batches: number;
@@ -122,6 +129,8 @@ export interface StoreStats {
   readonly groups: number;
   /** Executors of each replica. */
   readonly executors: number;
+  /** Threads of each replica: more than executors where a model has others besides. */
+  readonly threads: number;
   readonly replicas: number;
   /** Replicas that are not lost. */
   readonly alive: number;
@@ -162,6 +171,8 @@ interface Running {
   readonly thread: ExecutorThread;
   /** Resolves when the thread has ended or its loop has returned. */
   readonly ended: Promise<void>;
+  /** Lets it begin. */
+  start(): void;
 }
 
 /**
@@ -214,6 +225,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   private async askDigests(): Promise<ReplicaDigest[]> {
     const { streams } = this;
     const { words, shape } = streams;
+    if (!modelOf(this.model).replicated) return [{ replica: 0, digest: this.tree.digest(), entries: this.tree.size }];
     const tag = this.digestTag++;
     await this.ask(OP_DIGEST, tag);
     const result: ReplicaDigest[] = [];
@@ -236,10 +248,10 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   /** Counters since the store was opened. */
   stats(): StoreStats {
     const { streams } = this;
-    const { groups, executors, replicas } = streams.shape;
+    const { groups, executors: threads, replicas } = streams.shape;
     const perExecutor: ExecutorStats[] = [];
     for (let replica = 0; replica < replicas; replica++) {
-      for (let executor = 0; executor < executors; executor++) {
+      for (let executor = 0; executor < threads; executor++) {
         const counters = new Float64Array(
           streams.memory,
           streams.executor(replica, executor) + EXECUTOR_COUNTERS,
@@ -266,7 +278,8 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     return {
       model: this.model,
       groups,
-      executors,
+      executors: this.handle.executors,
+      threads,
       replicas,
       alive,
       home,
@@ -329,19 +342,31 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
     1,
     MAX_GROUPS,
   );
-  const executors = model.oneStream ? 1 : wanted;
-  const replicas = integerOption('replicas', options.replicas ?? 2, 1, MAX_REPLICAS);
+  const executors = model.oneExecutor ? 1 : wanted;
+  const replicas = integerOption('replicas', options.replicas ?? (model.replicated ? 2 : 1), 1, MAX_REPLICAS);
+  if (!model.replicated && replicas > 1) {
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option replicas: the model ${model.name} has one copy, got ${replicas}`,
+      replicas,
+    );
+  }
+  const threads = model.threads(executors);
+  const mixer = options.mixer ?? 'keys';
+  if (mixer !== 'keys' && mixer !== 'blind') {
+    throw new SabtreeError('ERR_OPTION', `option mixer must be keys or blind, got ${show(mixer)}`, mixer);
+  }
   const groups = integerOption(
     'groups',
-    (model.oneStream ? undefined : options.groups) ?? executors,
-    executors,
+    model.oneStream ? 1 : (options.groups ?? executors),
+    model.oneStream ? 1 : executors,
     MAX_GROUPS,
   );
   const ringSlots = integerOption('ring', options.ring ?? 4096, 256, 1 << 20);
   if ((ringSlots & (ringSlots - 1)) !== 0) {
     throw new SabtreeError('ERR_OPTION', `option ring must be a power of two, got ${ringSlots}`, ringSlots);
   }
-  if (executors * replicas > ringSlots >> 2) {
+  if (threads * replicas > ringSlots >> 2) {
     throw new SabtreeError(
       'ERR_OPTION',
       `option ring: ${ringSlots} slots are too few for ${executors} x ${replicas} executors`,
@@ -360,7 +385,7 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   const memories = Array.from({ length: replicas }, () => createTreeMemory(code, values, shape, pages, latchTimeout));
   const streams = Streams.create({
     groups,
-    executors,
+    executors: threads,
     replicas,
     clients,
     ringSlots,
@@ -375,6 +400,7 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
     key: options.key,
     value: typeof options.value === 'string' ? options.value : 'record',
     model: model.name,
+    executors,
     wait,
   };
   const opaque =
@@ -382,15 +408,16 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   const running: Running[] = [];
   const ready: Promise<void>[] = [];
   for (let replica = 0; replica < replicas; replica++) {
-    for (let executor = 0; executor < executors; executor++) {
+    for (let thread = 0; thread < threads; thread++) {
       const config = {
         streams: streams.memory,
         memory: memories[replica],
         value: opaque,
         model: model.name,
         replica,
-        executor,
+        thread,
         wait,
+        mixer,
       };
       const one = startExecutor(streams, config);
       running.push(one.running);
@@ -399,25 +426,28 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   }
   try {
     await withLimit(Promise.all(ready), START_LIMIT, 'the executors did not start');
+    // Not before all have allocated: threads of a replica look at each other's areas.
+    for (const { start } of running) start();
     Atomics.compareExchange(streams.words, STREAMS_STATE >> 2, STATE_STARTING, STATE_OPEN);
     return new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, running);
   } catch (error) {
     closeStreams(streams);
+    for (const { start } of running) start();
     await stopAll(running);
     throw error;
   }
 }
 
-/** Starts one executor; `ready` resolves when it has allocated what it needs and runs. */
+/** Starts one thread; `ready` resolves when it has allocated what it needs. */
 function startExecutor(streams: Streams, config: ExecutorConfig): { running: Running; ready: Promise<void> } {
-  const thread = startExecutorThread(`sabtree ${config.replica}/${config.executor}`);
+  const thread = startExecutorThread(`sabtree ${config.replica}/${config.thread}`);
   const control = wrap<ExecutorControl>(thread.endpoint);
   // A call over comlink never settles if its thread dies, so the thread's end is watched beside it.
   const exit = new Promise<unknown>((resolve) => thread.onEnd(resolve));
   const died = exit.then((error) => {
     throw new SabtreeError(
       'ERR_REPLICAS_LOST',
-      `executor ${config.executor} of replica ${config.replica} ended: ${error}`,
+      `thread ${config.thread} of replica ${config.replica} ended: ${error}`,
       error,
     );
   });
@@ -427,10 +457,14 @@ function startExecutor(streams: Streams, config: ExecutorConfig): { running: Run
     const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
     throw new SabtreeError(
       code,
-      `executor ${config.executor} of replica ${config.replica} did not start: ${failure.message}`,
+      `thread ${config.thread} of replica ${config.replica} did not start: ${failure.message}`,
     );
   });
-  const finished = prepared.then(() => Promise.race([control.run(), died]));
+  let start = () => {};
+  const started = new Promise<void>((resolve) => {
+    start = resolve;
+  });
+  const finished = prepared.then(() => Promise.race([started, died])).then(() => Promise.race([control.run(), died]));
   const ended = finished.then(
     () => {},
     () => {
@@ -438,7 +472,7 @@ function startExecutor(streams: Streams, config: ExecutorConfig): { running: Run
     },
   );
   void ended.then(() => control[releaseProxy]());
-  return { running: { thread, ended }, ready: prepared };
+  return { running: { thread, ended, start }, ready: prepared };
 }
 
 async function withLimit<T>(promise: Promise<T>, limit: number, what: string): Promise<T> {

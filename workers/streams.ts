@@ -22,13 +22,16 @@ import {
   STREAMS_RING_SLOTS,
   STREAMS_START,
   STREAMS_STATE,
+  TOKEN_SIZE,
+  VERIFY_PLACES,
+  VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
   readonly groups: number;
-  /** Executors of each replica. */
+  /** Threads of each replica: its executors, and whoever schedules for them. */
   readonly executors: number;
   readonly replicas: number;
   /** Most clients connected at the same time. */
@@ -55,6 +58,8 @@ export class Streams {
   private readonly publicationsAt: number;
   private readonly slotsAt: number;
   private readonly repliesAt: number;
+  /** First byte of what execute-verify's replicas tell each other. */
+  readonly verifyAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
@@ -64,7 +69,8 @@ export class Streams {
     this.publicationsAt = this.clientsAt + shape.clients * this.clientSize;
     this.slotsAt = this.publicationsAt + Math.ceil((shape.groups * shape.ringSlots * 4) / CACHE_LINE) * CACHE_LINE;
     this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
-    const size = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
+    this.verifyAt = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
+    const size = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
     this.shape = shape;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {

@@ -3,7 +3,7 @@
  * then applied one by one; one whose leaf was changed by an earlier one is searched for again.
  */
 import {
-  APPLY_REPLY, APPLY_SYNCHRONOUS, APPLY_WITHIN_LEAF, DEFERRAL_BYTES, DEFERRAL_COUNT, DEFERRAL_DEFERRED, DEFERRAL_NEXT,
+  APPLY_REPLY, APPLY_SYNCHRONOUS, APPLY_UNDO, APPLY_UNDO_READS, APPLY_WITHIN_LEAF, DEFERRAL_BYTES, DEFERRAL_COUNT, DEFERRAL_DEFERRED, DEFERRAL_NEXT,
   DEFERRAL_RECORDS, DEFERRAL_REFUSED, OPERATION_CLIENT, OPERATION_CODE, OPERATION_GROUPS, OPERATION_KEY,
   OPERATION_SEQUENCE, OPERATION_SLOTS, OPERATION_VALUE, OP_ADD, OP_COMPARE_AND_SET, OP_GET, OP_HAS, OP_LAST_POINT,
   OP_SKIP, REPLY_LENGTH_SHIFT, REPLY_PAYLOAD, REPLY_RUN_CLIENT, REPLY_RUN_END, REPLY_RUN_SIZE, REPLY_RUN_START,
@@ -15,6 +15,7 @@ import { foundLeaf, foundVersion, locate, notePlace, setLookup } from "./batch.t
 import { defer, deferralClear, isDeferred } from "./deferral.ts";
 import { read, write } from "./point.ts";
 import { align, block, valueSize } from "./state.ts";
+import { undoNote } from "./undo.ts";
 
 /** Why the last call stopped: a STOP_ code. */
 export let stopReason: i32 = 0;
@@ -84,6 +85,9 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
   const replying = (flags & APPLY_REPLY) != 0;
   const payload = replyCursor + REPLY_PAYLOAD;
   let status: i32;
+  if ((flags & APPLY_UNDO) != 0 && (op > OP_HAS || (flags & APPLY_UNDO_READS) != 0)) {
+    if (undoNote<K>(key, op > OP_HAS) == STATUS_BUSY) return STATUS_BUSY;
+  }
   if (op <= OP_HAS) {
     // A read changes nothing: replicas that do not answer need not do it.
     if (!replying) return STATUS_TRUE;
@@ -179,6 +183,28 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
     if (most == 1) break;
   }
   return <i32>((p - records) / SLOT);
+}
+
+/** Sum of the hashes of all replies in the area: what replicas compare. It does not depend on their order. */
+export function replyDigest(): u64 {
+  let sum: u64 = 0;
+  for (let i = 0; i < replyRuns; i++) {
+    const run = runs + <usize>i * REPLY_RUN_SIZE;
+    const client = <u64>load<u32>(run, REPLY_RUN_CLIENT);
+    const end = <usize>load<u32>(run, REPLY_RUN_END);
+    for (let at = <usize>load<u32>(run, REPLY_RUN_START); at < end; ) {
+      const length = <usize>(load<u32>(at, REPLY_STATUS) >> REPLY_LENGTH_SHIFT);
+      let hash = (client + 1) * 0x9e3779b97f4a7c15 ^ load<u64>(at);
+      for (let byte: usize = 0; byte < length; byte += 4) {
+        hash = (hash ^ <u64>load<u32>(at + REPLY_PAYLOAD + byte)) * 0xbf58476d1ce4e5b9;
+        hash ^= hash >> 29;
+      }
+      hash *= 0x94d049bb133111eb;
+      sum += hash ^ (hash >> 31);
+      at += <usize>REPLY_PAYLOAD + align(length, 8);
+    }
+  }
+  return sum;
 }
 
 /** Runs the deferral list, free to split and merge. Stops like `apply`; called again, it goes on where it stopped. */

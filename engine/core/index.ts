@@ -5,7 +5,7 @@
 import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_LAST, OP_LOWER, OP_PUT, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
 import {
   BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE, HEADER_BUMP, HEADER_ROOT, NODES, SCAN_LOWER_EXCLUSIVE, SCAN_HAS_LOWER,
-  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, THREAD_BLOCK,
+  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
 } from "../../layout/tree-memory.ts";
 import { bump } from "./allocator.ts";
 import * as applying from "./apply.ts";
@@ -15,6 +15,7 @@ import * as deferring from "./deferral.ts";
 import { entryHash } from "./digest.ts";
 import { keyAt, leafCount, padKeys, padding, setHead, valueAt } from "./node.ts";
 import { read, write } from "./point.ts";
+import * as undoing from "./undo.ts";
 import * as scanning from "./scan.ts";
 import {
   area, areaFound, areaValues, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot,
@@ -201,6 +202,15 @@ export function bulkAbort(): void {
   loading.bulkAbort();
 }
 
+/** The content digest: the sum over all threads' slots. Exact while nobody writes. */
+export function contentDigest(): u64 {
+  let sum: u64 = 0;
+  for (let thread = 0; thread < MAX_THREADS; thread++) {
+    sum += atomic.load<u64>(<usize>(THREADS + thread * THREAD_SIZE), THREAD_DIGEST);
+  }
+  return sum;
+}
+
 /** Sum of the hashes of a leaf's entries: what the checker compares the kept digest with. */
 export function leafDigest(leaf: usize): u64 {
   let sum: u64 = 0;
@@ -231,6 +241,27 @@ export function apply(records: usize, slots: i32, flags: i32, list: usize): i32 
 export function runDeferred(list: usize, flags: i32): void {
   if (narrow) applying.runDeferred<u32>(list, flags);
   else applying.runDeferred<i64>(list, flags);
+}
+
+/** Undo tables of speculative batches (see undo.ts). */
+export function undoSize(entries: u32): usize {
+  return undoing.undoSize(entries);
+}
+
+export function undoInit(table: usize, entries: u32): void {
+  undoing.undoInit(table, entries);
+}
+
+export function undoBegin(table: usize, batch: u32, thread: u32, part: u32): void {
+  undoing.undoBegin(table, batch, thread, part);
+}
+
+export function undoRollback(): i32 {
+  return narrow ? undoing.undoRollback<u32>() : undoing.undoRollback<i64>();
+}
+
+export function replyDigest(): u64 {
+  return applying.replyDigest();
 }
 
 export function stopReason(): i32 {

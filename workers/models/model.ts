@@ -1,18 +1,55 @@
+import type { Attachment } from '../../engine/attachment.ts';
 import { APPLY_WITHIN_LEAF } from '../../layout/operation.ts';
+import type { Streams } from '../streams.ts';
+import type { WaitStrategy } from '../waiting.ts';
 
 /** Names of the execution models. */
-export type ModelName = 'smr' | 'psmr' | 'opt-psmr';
+export type ModelName =
+  | 'direct'
+  | 'smr'
+  | 'pipelined'
+  | 'sdpe'
+  | 'sdpe-pairwise'
+  | 'execute-verify'
+  | 'psmr'
+  | 'opt-psmr'
+  | 'keyed';
+
+/** How execute-verify guesses what is independent. */
+export type MixerName = 'keys' | 'blind';
+
+/** Everything a thread of a replica needs. */
+export interface ThreadParts {
+  readonly streams: Streams;
+  readonly attachment: Attachment;
+  readonly model: ExecutionModel;
+  readonly replica: number;
+  /** Number of this thread in its replica, from 0. */
+  readonly thread: number;
+  readonly wait: WaitStrategy;
+  readonly mixer: MixerName;
+}
+
+/** What a thread of a replica does. */
+export interface ModelThread {
+  /** Works until the store closes or the replica is lost. @throws what makes this replica unable to go on. */
+  run(): void;
+}
 
 /**
- * How commands are ordered and executed. Clients ask it where a command goes, executors how to apply what they read;
- * tree, rings, codecs and clients are the same for all models.
+ * How commands are ordered and executed. Clients ask it where a command goes, a replica's threads what to do; tree,
+ * rings, codecs and clients are the same for all models.
  */
 export interface ExecutionModel {
   readonly name: ModelName;
   /** One line for people. */
   readonly title: string;
-  /** True if commands go through one stream only, read by one executor. */
+  /** False if there is nothing to replicate: clients work on the tree themselves. */
+  readonly replicated: boolean;
+  /** True if commands go through one stream only. */
   readonly oneStream: boolean;
+  /** True if execution is sequential: there is one executor, whatever was asked for. */
+  readonly oneExecutor: boolean;
   /**
    * Whether an operation on one key must go to all groups, so that it is executed alone. Operations that name no one
    * key (floor, range, count, ...) always do.
@@ -20,6 +57,10 @@ export interface ExecutionModel {
   toAllGroups(op: number): boolean;
   /** APPLY_ flags for one-group commands. */
   readonly parallelFlags: number;
+  /** Threads of a replica that has that many executors. Thread 0 reads the stream of a one-stream model. */
+  threads(executors: number): number;
+  /** Makes one of them. Allocates all that it will need. */
+  thread(parts: ThreadParts): ModelThread;
 }
 
 /** Whether the model defers what does not fit into a leaf. */

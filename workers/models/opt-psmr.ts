@@ -1,4 +1,5 @@
 import { APPLY_WITHIN_LEAF } from '../../layout/operation.ts';
+import { Executor } from '../executor.ts';
 import type { ExecutionModel } from './model.ts';
 
 /**
@@ -14,7 +15,11 @@ import type { ExecutionModel } from './model.ts';
 export const optPsmr: ExecutionModel = {
   name: 'opt-psmr',
   title: 'opt-PSMR: inserts and deletes in parallel too, what needs a split or merge retried alone',
+  replicated: true,
   oneStream: false,
+  oneExecutor: false,
   toAllGroups: () => false,
   parallelFlags: APPLY_WITHIN_LEAF,
+  threads: (executors) => executors,
+  thread: (parts) => new Executor(parts),
 };

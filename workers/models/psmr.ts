@@ -1,4 +1,5 @@
 import { OP_ADD, OP_DELETE, OP_INSERT, OP_PUT } from '../../layout/operation.ts';
+import { Executor } from '../executor.ts';
 import type { ExecutionModel } from './model.ts';
 
 /**
@@ -9,7 +10,11 @@ import type { ExecutionModel } from './model.ts';
 export const psmr: ExecutionModel = {
   name: 'psmr',
   title: 'P-SMR: reads and updates in parallel, inserts and deletes alone',
+  replicated: true,
   oneStream: false,
+  oneExecutor: false,
   toAllGroups: (op) => op === OP_PUT || op === OP_INSERT || op === OP_DELETE || op === OP_ADD,
   parallelFlags: 0,
+  threads: (executors) => executors,
+  thread: (parts) => new Executor(parts),
 };

@@ -1,3 +1,4 @@
+import { Executor } from '../executor.ts';
 import type { ExecutionModel } from './model.ts';
 
 /**
@@ -7,7 +8,11 @@ import type { ExecutionModel } from './model.ts';
 export const smr: ExecutionModel = {
   name: 'smr',
   title: 'sequential state-machine replication: one stream, one executor',
+  replicated: true,
   oneStream: true,
+  oneExecutor: true,
   toAllGroups: () => false,
   parallelFlags: 0,
+  threads: (executors) => executors,
+  thread: (parts) => new Executor(parts),
 };

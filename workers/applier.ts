@@ -1,0 +1,334 @@
+/**
+ * One thread's hands on its replica's tree: it carries out records where they stand in the replica's memory, with
+ * patience for latched nodes, and hands the replies on. All models execute through it.
+ */
+import { type Attachment, Patience } from '../engine/attachment.ts';
+import { SabtreeError } from '../engine/errors.ts';
+import { KeyOrder } from '../engine/keys.ts';
+import { treeDigest, treeSize } from '../engine/stats.ts';
+import {
+  APPLY_REPLY,
+  APPLY_SYNCHRONOUS,
+  DEFERRAL_COUNT,
+  MANY_COUNT,
+  MANY_KEYS,
+  OP_COUNT,
+  OP_DIGEST,
+  OP_FLOOR,
+  OP_GET_ALL,
+  OP_LAST,
+  OP_LAST_POINT,
+  OP_MARKER,
+  OP_PUT_ALL,
+  OP_RANGE,
+  OP_SKIP,
+  OPERATION_CLIENT,
+  OPERATION_CODE,
+  OPERATION_FLAGS,
+  OPERATION_KEY,
+  OPERATION_SEQUENCE,
+  RANGE_LIMIT,
+  RANGE_UPPER,
+  STATUS_FALSE,
+  STATUS_TRUE,
+  STATUS_UNKNOWN_COMMAND,
+  STOP_BUSY,
+  STOP_CORRUPT,
+  STOP_DEFERRED,
+  STOP_DONE,
+  STOP_NO_MEMORY,
+  STOP_OTHER,
+} from '../layout/operation.ts';
+import {
+  COUNTER_COMMANDS,
+  COUNTERS,
+  EXECUTOR_COUNTERS,
+  EXECUTOR_DIGEST_COUNT,
+  EXECUTOR_DIGEST_HIGH,
+  EXECUTOR_DIGEST_LOW,
+  EXECUTOR_DIGEST_NUMBER,
+  STREAMS_HOME,
+} from '../layout/streams.ts';
+import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
+import type { ReplySink } from './replies.ts';
+import type { Streams } from './streams.ts';
+
+/** Most bytes of the payload of one reply. */
+const PAYLOAD = 65536;
+
+/** Carries records out in one replica. */
+export class Applier {
+  readonly attachment: Attachment;
+  /** The replica's memory, as far as it reached at the last `renew`: all areas of all threads stand there. */
+  memory: Uint8Array;
+  words: Int32Array;
+  readonly counters: Float64Array;
+  /** False while what `apply` does may still be undone. */
+  counting = true;
+  private readonly streams: Streams;
+  private readonly replica: number;
+  private readonly order: KeyOrder;
+  private readonly payload = new Uint8Array(PAYLOAD);
+
+  /** Make it after everything of this thread was allocated: allocating may move the memory's end. */
+  constructor(streams: Streams, attachment: Attachment, replica: number, thread: number) {
+    this.streams = streams;
+    this.attachment = attachment;
+    this.replica = replica;
+    this.order = new KeyOrder(attachment.keyCode);
+    const { buffer } = attachment.memory;
+    this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
+    this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+    this.counters = new Float64Array(streams.memory, streams.executor(replica, thread) + EXECUTOR_COUNTERS, COUNTERS);
+  }
+
+  /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
+  renew(): void {
+    const { memory } = this.attachment;
+    // Growing by nothing brings the buffer up to date with what other threads did.
+    memory.grow(0);
+    const { buffer } = memory;
+    this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
+    this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+  }
+
+  /** Whether this replica answers. */
+  get home(): boolean {
+    return Atomics.load(this.streams.words, STREAMS_HOME >> 2) === this.replica;
+  }
+
+  /** The flag of `core.apply` for whether to reply. */
+  get replying(): number {
+    return this.home ? APPLY_REPLY : 0;
+  }
+
+  /**
+   * Applies the records in `slots` slots from `address` on, up to the first one that is not for `core.apply`.
+   * @param list the deferral list, 0 without one.
+   * @returns slots done.
+   * @throws ERR_MEMORY_EXHAUSTED, ERR_CORRUPT, ERR_LATCH_LOST: this replica cannot go on.
+   */
+  apply(address: number, slots: number, flags: number, list: number, sink: ReplySink): number {
+    const { core } = this.attachment;
+    let patience: Patience | undefined;
+    let at = 0;
+    while (at < slots) {
+      at += core.apply(address + at * 64, slots - at, flags, list);
+      const reason = core.stopReason();
+      // Counted before it is answered: who has an answer finds it in the counters.
+      if (this.counting) this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      sink.flush();
+      if (reason === STOP_BUSY) {
+        patience ??= new Patience(this.attachment);
+        patience.pause();
+      } else if (reason === STOP_OTHER) break;
+      else this.refuseStop(reason);
+    }
+    return at;
+  }
+
+  /** Throws what a stop for good stands for. */
+  private refuseStop(reason: number): void {
+    const { replica } = this;
+    if (reason === STOP_NO_MEMORY) {
+      throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `replica ${replica} has no memory left`, replica);
+    }
+    if (reason === STOP_CORRUPT || reason === STOP_DEFERRED) {
+      throw new SabtreeError('ERR_CORRUPT', `replica ${replica} met a record or node that cannot be`, replica);
+    }
+  }
+
+  /** Runs a deferral list, free to split and merge. Everybody who could touch its keys stands. */
+  runDeferrals(list: number, sink: ReplySink): void {
+    const { core } = this.attachment;
+    if (list === 0 || this.words[(list + DEFERRAL_COUNT) >> 2] === 0) return;
+    const flags = this.replying;
+    const patience = new Patience(this.attachment);
+    for (;;) {
+      core.runDeferred(list, flags);
+      const reason = core.stopReason();
+      this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      sink.flush();
+      if (reason === STOP_DONE) break;
+      if (reason === STOP_BUSY) patience.pause();
+      else this.refuseStop(reason);
+    }
+  }
+
+  /**
+   * Executes one command alone, of whatever kind: nothing that it depends on is under way.
+   * @param address where its record stands; @param slots slots of the record.
+   */
+  alone(address: number, slots: number, list: number, sink: ReplySink): void {
+    const op = this.memory[address + OPERATION_CODE];
+    if (op === OP_SKIP || op === OP_MARKER) return;
+    if (op > OP_LAST_POINT) {
+      this.counters[COUNTER_COMMANDS]++;
+      this.answer(address, sink);
+    } else {
+      this.apply(address, slots, APPLY_SYNCHRONOUS | this.replying, list, sink);
+    }
+  }
+
+  /** Executes an operation on more than one key, and replies. */
+  private answer(address: number, sink: ReplySink): void {
+    const { memory, words, payload } = this;
+    const op = memory[address + OPERATION_CODE];
+    let status = STATUS_TRUE;
+    let length = 0;
+    if (op === OP_DIGEST) {
+      length = this.postDigest(words[(address + OPERATION_KEY) >> 2]);
+    } else if (op === OP_PUT_ALL) {
+      length = this.putAll(address);
+    } else if (!sink.answers) {
+      // Reads change nothing.
+      return;
+    } else if (op === OP_GET_ALL) {
+      length = this.getAll(address);
+    } else if (op >= OP_FLOOR && op <= OP_LAST) {
+      length = this.neighbour(op, address);
+      if (length === 0) status = STATUS_FALSE;
+    } else if (op === OP_RANGE) {
+      length = this.range(address);
+    } else if (op === OP_COUNT) {
+      new Float64Array(payload.buffer, 0, 1)[0] = treeSize(this.attachment);
+      length = 8;
+    } else {
+      status = STATUS_UNKNOWN_COMMAND;
+    }
+    if (!sink.answers) return;
+    const client = words[(address + OPERATION_CLIENT) >> 2];
+    const sequence = words[(address + OPERATION_SEQUENCE) >> 2];
+    sink.reply(client, sequence, status, payload.subarray(0, length));
+  }
+
+  /** Runs a call of the core whose key and value registers `load` fills; a call that was BUSY is repeated with them. */
+  private call(load: () => void, run: () => number): number {
+    const again = () => {
+      load();
+      return run();
+    };
+    return this.attachment.settle(again(), again);
+  }
+
+  /** floor, ceiling and the like; bytes of the payload, 0 if there is no such entry. */
+  private neighbour(op: number, address: number): number {
+    const { memory, payload, attachment } = this;
+    const { core, values } = attachment;
+    const block = core.blockAddress();
+    const status = this.call(
+      () => memory.copyWithin(block + BLOCK_KEY, address + OPERATION_KEY, address + OPERATION_KEY + 8),
+      () => core.neighbour(op),
+    );
+    if (status !== STATUS_TRUE) return 0;
+    payload.set(memory.subarray(block + BLOCK_KEY, block + BLOCK_KEY + 8), 0);
+    payload.set(memory.subarray(block + BLOCK_VALUE, block + BLOCK_VALUE + values.stride), 8);
+    return 8 + values.stride;
+  }
+
+  private range(address: number): number {
+    const { memory, words, payload, attachment } = this;
+    const { core, values, keySize } = attachment;
+    const block = core.blockAddress();
+    const flags = memory[address + OPERATION_FLAGS];
+    const limit = words[(address + RANGE_LIMIT) >> 2];
+    this.call(
+      () => {
+        memory.copyWithin(block + BLOCK_KEY, address + OPERATION_KEY, address + OPERATION_KEY + 8);
+        memory.copyWithin(block + BLOCK_KEY2, address + RANGE_UPPER, address + RANGE_UPPER + 8);
+      },
+      () => core.scan(flags, limit),
+    );
+    const { count } = attachment;
+    const head = new Uint32Array(payload.buffer, 0, 2);
+    head[0] = count;
+    head[1] = attachment.more ? 1 : 0;
+    const keys = attachment.scanKeys;
+    payload.set(new Uint8Array(keys.buffer, keys.byteOffset, count * keySize), 8);
+    const valuesAt = 8 + ((count * keySize + 7) & ~7);
+    const { raw } = attachment.scanValues;
+    payload.set(new Uint8Array(raw.buffer, raw.byteOffset, count * values.stride), valuesAt);
+    return valuesAt + count * values.stride;
+  }
+
+  /** Puts the key that stands in stored order at `address` into the key register. */
+  private loadKey(address: number): void {
+    const { words, attachment } = this;
+    attachment.key[0] = this.order.restore(words[address >> 2] >>> 0, words[(address >> 2) + 1] >>> 0) as never;
+  }
+
+  /** A found flag for each key, padded to 8 bytes, then a value for each. */
+  private getAll(address: number): number {
+    const { memory, words, payload, attachment } = this;
+    const { core, values } = attachment;
+    const block = core.blockAddress();
+    const count = words[(address + MANY_COUNT) >> 2];
+    const room = (values.stride + 7) & ~7;
+    const valuesAt = (count + 7) & ~7;
+    payload.fill(0, 0, valuesAt + count * room);
+    for (let i = 0; i < count; i++) {
+      const key = address + MANY_KEYS + i * 8;
+      const status = this.call(
+        () => this.loadKey(key),
+        () => core.get(),
+      );
+      payload[i] = status;
+      if (status !== STATUS_TRUE) continue;
+      payload.set(memory.subarray(block + BLOCK_VALUE, block + BLOCK_VALUE + values.stride), valuesAt + i * room);
+    }
+    return valuesAt + count * room;
+  }
+
+  /** Writes all entries; the payload is the number of keys that were new. */
+  private putAll(address: number): number {
+    const { memory, words, payload, attachment } = this;
+    const { core, values } = attachment;
+    const block = core.blockAddress();
+    const count = words[(address + MANY_COUNT) >> 2];
+    const room = (values.stride + 7) & ~7;
+    const valuesAt = address + MANY_KEYS + count * 8;
+    let added = 0;
+    for (let i = 0; i < count; i++) {
+      const key = address + MANY_KEYS + i * 8;
+      const value = valuesAt + i * room;
+      added += this.call(
+        () => {
+          this.loadKey(key);
+          memory.copyWithin(block + BLOCK_VALUE, value, value + values.stride);
+        },
+        () => core.put(),
+      );
+    }
+    new Float64Array(payload.buffer, 0, 1)[0] = added;
+    return 8;
+  }
+
+  /** Makes this replica's digest and count at this position of the order known, under the asker's tag. */
+  private postDigest(tag: number): number {
+    const { attachment, payload } = this;
+    const { words } = this.streams;
+    const base = this.streams.executor(this.replica, 0);
+    const digest = treeDigest(attachment);
+    const count = treeSize(attachment);
+    words[(base + EXECUTOR_DIGEST_LOW) >> 2] = Number(digest & 0xffffffffn) | 0;
+    words[(base + EXECUTOR_DIGEST_HIGH) >> 2] = Number(digest >> 32n) | 0;
+    words[(base + EXECUTOR_DIGEST_COUNT) >> 2] = count;
+    Atomics.store(words, (base + EXECUTOR_DIGEST_NUMBER) >> 2, tag);
+    new BigUint64Array(payload.buffer, 0, 1)[0] = digest;
+    new Float64Array(payload.buffer, 8, 1)[0] = count;
+    return 16;
+  }
+}
+
+/** Bytes in the replica's memory for a thread's own use. @throws ERR_MEMORY_EXHAUSTED */
+export function allocate(attachment: Attachment, bytes: number): number {
+  const address = attachment.core.allocateBlock(bytes);
+  if (address === 0) {
+    throw new SabtreeError(
+      'ERR_MEMORY_EXHAUSTED',
+      `the replica's memory has no room for an executor's ${bytes} bytes`,
+      bytes,
+    );
+  }
+  return address;
+}

@@ -1,0 +1,229 @@
+/**
+ * Pipelined state-machine replication (the survey's staging): one stream, executed sequentially, but what surrounds the
+ * execution is done by other threads. The receiver takes commands out of the ring, the executor carries them out, the
+ * replier hands the answers to the clients and wakes them; queues in the replica's memory stand between the stages.
+ *
+ * What the executor is spared is copying commands out of the ring and replies into the clients' rings, and above all
+ * waking clients. Execution itself stays sequential, so more cores than three are of no use.
+ */
+import { SLOT } from '../../layout/operation.ts';
+import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
+import { Applier, allocate } from '../applier.ts';
+import { Handover, handoverSize } from '../handover.ts';
+import { appendRuns, REPLY_AREA, REPLY_ROOM, REPLY_RUNS, type ReplySink, ReplyWriter, writeReply } from '../replies.ts';
+import { RingReader } from '../ring.ts';
+import { Signals } from '../signals.ts';
+import type { ExecutionModel, ModelThread, ThreadParts } from './model.ts';
+
+const RECEIVER = 0;
+const EXECUTOR = 1;
+const REPLIER = 2;
+
+/** Reply areas in turn: one being filled, the others on their way. A power of two. */
+const AREAS = 8;
+
+export const pipelined: ExecutionModel = {
+  name: 'pipelined',
+  title: 'pipelined: receiving, executing and replying on a thread each; execution is sequential',
+  replicated: true,
+  oneStream: true,
+  oneExecutor: true,
+  toAllGroups: () => false,
+  parallelFlags: 0,
+  threads: () => 3,
+  thread(parts) {
+    if (parts.thread === RECEIVER) return new Receiver(parts);
+    return parts.thread === EXECUTOR ? new Execution(parts) : new Replier(parts);
+  },
+};
+
+/** Address of what a thread of this replica shares with the others. */
+function areaOf({ streams, replica }: ThreadParts, thread: number): number {
+  return Atomics.load(streams.words, (streams.executor(replica, thread) + EXECUTOR_AREA) >> 2);
+}
+
+function shareArea({ streams, replica, thread }: ThreadParts, address: number): void {
+  Atomics.store(streams.words, (streams.executor(replica, thread) + EXECUTOR_AREA) >> 2, address);
+}
+
+/** Slots of the queue from the receiver to the executor: two of the longest runs. */
+function queueSlots({ streams }: ThreadParts): number {
+  return streams.shape.ringSlots >> 1;
+}
+
+/** Takes runs out of the ring. */
+class Receiver implements ModelThread {
+  private readonly parts: ThreadParts;
+  private readonly signals: Signals;
+  private readonly reader: RingReader;
+  private readonly area: number;
+  private readonly applier: Applier;
+
+  constructor(parts: ThreadParts) {
+    const { streams, replica, thread } = parts;
+    this.parts = parts;
+    this.signals = new Signals(streams, replica, thread, parts.wait);
+    this.reader = new RingReader(streams, 0, replica);
+    this.area = allocate(parts.attachment, handoverSize(queueSlots(parts)));
+    this.applier = new Applier(streams, parts.attachment, replica, thread);
+    shareArea(parts, this.area);
+  }
+
+  run(): void {
+    const { signals, reader, applier } = this;
+    applier.renew();
+    const { memory, counters } = applier;
+    const queue = new Handover(applier.words, this.area, queueSlots(this.parts), signals, EXECUTOR);
+    const { ringSlots } = this.parts.streams.shape;
+    let slots = 0;
+    let address = -1;
+    const arrived = () => {
+      slots = reader.poll(ringSlots >> 2);
+      return slots > 0;
+    };
+    const room = () => {
+      address = queue.reserve(slots);
+      return address >= 0;
+    };
+    while (signals.until(arrived, [reader])) {
+      if (!signals.until(room)) return;
+      reader.copyTo(memory, address, slots);
+      reader.advance(slots);
+      queue.wrote(slots);
+      queue.publish();
+      counters[COUNTER_BATCHES]++;
+      counters[COUNTER_PARKS] = signals.parks;
+    }
+  }
+}
+
+/** Executes what the receiver took. */
+class Execution implements ModelThread {
+  private readonly parts: ThreadParts;
+  private readonly signals: Signals;
+  private readonly areas: number;
+  private readonly applier: Applier;
+
+  constructor(parts: ThreadParts) {
+    const { streams, replica, thread, attachment } = parts;
+    this.parts = parts;
+    this.signals = new Signals(streams, replica, thread, parts.wait);
+    // The queue to the replier, and the reply areas behind it.
+    this.areas = allocate(attachment, handoverSize(AREAS) + AREAS * REPLY_ROOM);
+    this.applier = new Applier(streams, attachment, replica, thread);
+    shareArea(parts, this.areas);
+  }
+
+  run(): void {
+    const { parts, signals, applier } = this;
+    applier.renew();
+    const queue = new Handover(applier.words, areaOf(parts, RECEIVER), queueSlots(parts), signals, RECEIVER);
+    const replies = new StagedReplies(parts, applier, this.areas, signals);
+    let slots = 0;
+    const arrived = () => {
+      slots = queue.available(queueSlots(parts));
+      return slots > 0;
+    };
+    while (signals.until(arrived)) {
+      const { address } = queue;
+      for (let at = 0; at < slots; ) {
+        at += applier.apply(address + at * SLOT, slots - at, applier.replying, 0, replies);
+        if (at === slots) break;
+        const record = address + at * SLOT;
+        const length = applier.words[record >> 2] >>> 16;
+        applier.alone(record, length, 0, replies);
+        at += length;
+      }
+      queue.advance(slots);
+      applier.counters[COUNTER_BATCHES]++;
+      applier.counters[COUNTER_PARKS] = signals.parks;
+    }
+  }
+}
+
+/** Hands filled reply areas to the replier, and goes on with the next one. */
+class StagedReplies implements ReplySink {
+  private readonly applier: Applier;
+  private readonly signals: Signals;
+  private readonly queue: Handover;
+  private readonly first: number;
+  private current = 0;
+
+  constructor({ attachment }: ThreadParts, applier: Applier, areas: number, signals: Signals) {
+    this.applier = applier;
+    this.signals = signals;
+    this.queue = new Handover(applier.words, areas, AREAS, signals, REPLIER);
+    this.first = areas + handoverSize(AREAS);
+    attachment.core.setReplyArea(this.first, REPLY_AREA, this.first + REPLY_AREA, REPLY_RUNS);
+  }
+
+  get answers(): boolean {
+    return this.applier.home;
+  }
+
+  flush(): void {
+    const { core } = this.applier.attachment;
+    const runs = core.replyRuns();
+    if (runs > 0) this.handOn(runs);
+  }
+
+  reply(client: number, sequence: number, status: number, payload: Uint8Array): void {
+    // The core has nothing gathered: whoever replies has flushed.
+    const room = this.first + this.current * REPLY_ROOM;
+    writeReply(this.applier, room, room + REPLY_AREA, client, sequence, status, payload);
+    this.handOn(1);
+  }
+
+  private handOn(runs: number): void {
+    const { queue, signals, applier } = this;
+    // As many areas as slots: a free slot means a free area, once the one being filled is left out.
+    let slot = -1;
+    const room = () => {
+      slot = queue.reserve(1);
+      return slot >= 0;
+    };
+    if (!signals.until(room)) return;
+    applier.words[slot >> 2] = this.current;
+    applier.words[(slot >> 2) + 1] = runs;
+    queue.wrote(1);
+    queue.publish();
+    this.current = (this.current + 1) & (AREAS - 1);
+    // The next area is free once what was handed on AREAS - 1 places ago is done.
+    signals.until(() => ((queue.written - queue.done) | 0) < AREAS);
+    const next = this.first + this.current * REPLY_ROOM;
+    applier.attachment.core.setReplyArea(next, REPLY_AREA, next + REPLY_AREA, REPLY_RUNS);
+  }
+}
+
+/** Hands replies to the clients. */
+class Replier implements ModelThread {
+  private readonly parts: ThreadParts;
+  private readonly signals: Signals;
+  private readonly applier: Applier;
+
+  constructor(parts: ThreadParts) {
+    const { streams, replica, thread } = parts;
+    this.parts = parts;
+    this.signals = new Signals(streams, replica, thread, parts.wait);
+    this.applier = new Applier(streams, parts.attachment, replica, thread);
+  }
+
+  run(): void {
+    const { parts, signals, applier } = this;
+    applier.renew();
+    const { words, memory } = applier;
+    const areas = areaOf(parts, EXECUTOR);
+    const queue = new Handover(words, areas, AREAS, signals, EXECUTOR);
+    const writer = new ReplyWriter(parts.streams, REPLIER);
+    const tables = Array.from({ length: AREAS }, (_, i) => {
+      const table = areas + handoverSize(AREAS) + i * REPLY_ROOM + REPLY_AREA;
+      return new Uint32Array(memory.buffer, table, (REPLY_ROOM - REPLY_AREA) / 4);
+    });
+    while (signals.until(() => queue.available(1) > 0)) {
+      const slot = queue.address >> 2;
+      appendRuns(writer, memory, tables[words[slot]], words[slot + 1]);
+      queue.advance(1);
+      applier.counters[COUNTER_PARKS] = signals.parks;
+    }
+  }
+}

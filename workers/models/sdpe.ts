@@ -1,0 +1,223 @@
+/**
+ * Sequential delivery, parallel execution (CBASE; the survey's section on it): the commands come in one total order; a
+ * scheduler in each replica keeps those that are not done in a conflict-ordered set, and a pool of workers executes what
+ * has no predecessor in it. The scheduler is the only one to touch the set; workers get commands, and show that they are
+ * done with them, through a queue each.
+ */
+import { OPERATION_CODE, SLOT } from '../../layout/operation.ts';
+import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
+import { Applier, allocate } from '../applier.ts';
+import { ConflictOrderedSet } from '../conflict-ordered-set.ts';
+import { Handover, handoverSize } from '../handover.ts';
+import { DirectReplies, REPLY_AREA, REPLY_ROOM, REPLY_RUNS } from '../replies.ts';
+import { RingReader } from '../ring.ts';
+import { Signals } from '../signals.ts';
+import type { ExecutionModel, ModelName, ModelThread, ThreadParts } from './model.ts';
+
+/** Most commands in the set: it bounds what a pairwise search costs. */
+export const SET_SIZE = 150;
+
+/** Slots a worker does before it shows that they are done. */
+const WORKER_STEP = 32;
+
+function model(name: ModelName, title: string): ExecutionModel {
+  return {
+    name,
+    title,
+    replicated: true,
+    oneStream: true,
+    oneExecutor: false,
+    toAllGroups: () => false,
+    parallelFlags: 0,
+    threads: (executors) => 1 + executors,
+    thread: (parts) => (parts.thread === 0 ? new Scheduler(parts) : new Worker(parts)),
+  };
+}
+
+export const sdpe = model('sdpe', 'CBASE: one order, a scheduler, a pool of workers; dependencies found by key');
+export const sdpePairwise = model(
+  'sdpe-pairwise',
+  'CBASE as first published: dependencies found by comparing with each pending command',
+);
+
+/** Slots of the queue to a worker: room for what the set holds, and for two of the longest runs. */
+function queueSlots({ streams }: ThreadParts): number {
+  return Math.max(1024, streams.shape.ringSlots);
+}
+
+/** One worker, as the scheduler sees it. */
+interface Lane {
+  readonly queue: Handover;
+  /** Commands given and not yet known to be done, oldest first, and where each ends in the queue. */
+  readonly ids: Int32Array;
+  readonly ends: Int32Array;
+  first: number;
+  given: number;
+}
+
+/** Takes commands in their order, and gives to workers what has no predecessor. */
+class Scheduler implements ModelThread {
+  private readonly parts: ThreadParts;
+  private readonly signals: Signals;
+  private readonly reader: RingReader;
+  private readonly applier: Applier;
+  private readonly set: ConflictOrderedSet;
+  /** Copied out of the ring and not yet in the set. */
+  private readonly stage: Int32Array;
+  private readonly stageBytes: Uint8Array;
+  private at = 0;
+  private end = 0;
+  private lanes: readonly Lane[] = [];
+  /** A command that is ready, and found no room in any queue. */
+  private held = -1;
+
+  constructor(parts: ThreadParts) {
+    const { streams, replica, thread } = parts;
+    this.parts = parts;
+    this.signals = new Signals(streams, replica, thread, parts.wait);
+    this.reader = new RingReader(streams, 0, replica);
+    this.applier = new Applier(streams, parts.attachment, replica, thread);
+    this.set = new ConflictOrderedSet(SET_SIZE, parts.model.name === 'sdpe' ? 'keys' : 'pairwise');
+    this.stageBytes = new Uint8Array((streams.shape.ringSlots >> 2) * SLOT);
+    this.stage = new Int32Array(this.stageBytes.buffer);
+  }
+
+  run(): void {
+    const { parts, signals, applier, reader } = this;
+    const { streams, replica } = parts;
+    applier.renew();
+    this.lanes = Array.from({ length: streams.shape.executors - 1 }, (_, i) => {
+      const area = Atomics.load(streams.words, (streams.executor(replica, i + 1) + EXECUTOR_AREA) >> 2);
+      return {
+        queue: new Handover(applier.words, area, queueSlots(parts), signals, i + 1),
+        ids: new Int32Array(256),
+        ends: new Int32Array(256),
+        first: 0,
+        given: 0,
+      };
+    });
+    while (signals.until(this.work, [reader])) applier.counters[COUNTER_PARKS] = signals.parks;
+  }
+
+  /** Does what there is to do now; false if there was nothing. */
+  private readonly work = (): boolean => {
+    const { set } = this;
+    let worked = this.collect();
+    if (this.at === this.end && !set.full) this.refill();
+    while (this.at < this.end && !set.full) {
+      const slots = this.stage[(this.at * SLOT) >> 2] >>> 16;
+      set.insert(this.stage, this.at * SLOT, slots);
+      this.at += slots;
+      worked = true;
+    }
+    if (this.dispatch()) worked = true;
+    return worked;
+  };
+
+  /** Takes out of the set what workers have done. */
+  private collect(): boolean {
+    let some = false;
+    for (const lane of this.lanes) {
+      if (lane.first === lane.given) continue;
+      const { done } = lane.queue;
+      while (lane.first !== lane.given && ((done - lane.ends[lane.first & 255]) | 0) >= 0) {
+        this.set.remove(lane.ids[lane.first & 255]);
+        lane.first++;
+        some = true;
+      }
+    }
+    return some;
+  }
+
+  private refill(): void {
+    const { reader, stageBytes } = this;
+    const slots = reader.poll(stageBytes.length / SLOT);
+    if (slots === 0) return;
+    reader.copyTo(stageBytes, 0, slots);
+    reader.advance(slots);
+    this.at = 0;
+    this.end = slots;
+    this.applier.counters[COUNTER_BATCHES]++;
+  }
+
+  /** Gives everything ready to the least busy workers. */
+  private dispatch(): boolean {
+    const { set, lanes } = this;
+    const { words } = this.applier;
+    let some = false;
+    for (let id = this.held >= 0 ? this.held : set.get(); id >= 0; id = set.get()) {
+      let lane = lanes[0];
+      for (const other of lanes) if (other.given - other.first < lane.given - lane.first) lane = other;
+      const record = set.records[id];
+      const slots = record[0] >>> 16;
+      const address = lane.queue.reserve(slots);
+      if (address < 0) {
+        this.held = id;
+        break;
+      }
+      this.held = -1;
+      const to = address >> 2;
+      for (let i = 0, n = slots << 4; i < n; i++) words[to + i] = record[i];
+      lane.queue.wrote(slots);
+      lane.ids[lane.given & 255] = id;
+      lane.ends[lane.given & 255] = lane.queue.written;
+      lane.given++;
+      some = true;
+    }
+    if (some) for (const { queue } of lanes) queue.publish();
+    return some;
+  }
+}
+
+/** Executes what the scheduler gives it. */
+class Worker implements ModelThread {
+  private readonly parts: ThreadParts;
+  private readonly signals: Signals;
+  private readonly applier: Applier;
+  private readonly area: number;
+  private readonly room: number;
+
+  constructor(parts: ThreadParts) {
+    const { streams, replica, thread, attachment } = parts;
+    this.parts = parts;
+    this.signals = new Signals(streams, replica, thread, parts.wait);
+    this.area = allocate(attachment, handoverSize(queueSlots(parts)));
+    this.room = allocate(attachment, REPLY_ROOM);
+    this.applier = new Applier(streams, attachment, replica, thread);
+    attachment.core.setReplyArea(this.room, REPLY_AREA, this.room + REPLY_AREA, REPLY_RUNS);
+    Atomics.store(streams.words, (streams.executor(replica, thread) + EXECUTOR_AREA) >> 2, this.area);
+  }
+
+  run(): void {
+    const { parts, signals, applier } = this;
+    applier.renew();
+    const { words, memory } = applier;
+    const queue = new Handover(words, this.area, queueSlots(parts), signals, 0);
+    const { core } = parts.attachment;
+    const replies = new DirectReplies(parts.streams, core, memory, this.room, parts.replica, parts.thread);
+    let slots = 0;
+    const arrived = () => {
+      slots = queue.available(queueSlots(parts));
+      return slots > 0;
+    };
+    while (signals.until(arrived)) {
+      const { address } = queue;
+      for (let at = 0; at < slots; ) {
+        // Whole records, a few at a time.
+        let end = at;
+        while (end < slots && end - at < WORKER_STEP) end += words[(address + end * SLOT) >> 2] >>> 16;
+        let done = applier.apply(address + at * SLOT, end - at, applier.replying, 0, replies);
+        if (done < end - at) {
+          const record = address + (at + done) * SLOT;
+          const length = words[(record + OPERATION_CODE) >> 2] >>> 16;
+          applier.alone(record, length, 0, replies);
+          done += length;
+        }
+        at += done;
+        queue.advance(done);
+      }
+      applier.counters[COUNTER_BATCHES]++;
+      applier.counters[COUNTER_PARKS] = signals.parks;
+    }
+  }
+}
