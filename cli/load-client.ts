@@ -7,6 +7,7 @@ import { type Endpoint, expose } from 'comlink';
 // @ts-expect-error: comlink ships this adapter without types
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { type Command, connect, type StoreClient, type StoreHandle } from '../index.ts';
+import { LatencyHistory } from '../perf/support/latencies.ts';
 import {
   PROGRESS_COMMANDS,
   PROGRESS_LOADED,
@@ -14,7 +15,6 @@ import {
   PROGRESS_SIZE,
   PROGRESS_STOP,
 } from './client-progress.ts';
-import { LatencyHistory } from './latencies.ts';
 import type { ClientReport } from './oracle.ts';
 import { type Ranges, type RangeValue, rangeSchema } from './ranges.ts';
 import { type Change, LOOKUPS, ownRows, Random, WINDOW, Workload } from './workload.ts';

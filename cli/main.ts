@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /**
- * The command line: `sabtree run`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a wrong call or input;
- * 130 and 143 interrupted.
+ * The command line: `sabtree run` and `sabtree bench`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
+ * wrong call or input; 130 and 143 interrupted.
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type ModelName, SabtreeError } from '../index.ts';
 import { MODELS } from '../workers/models/index.ts';
+import { bench, FlagError } from './bench.ts';
 import { InputError } from './ranges.ts';
 import { type RunOptions, type RunResult, run } from './run.ts';
 import { table } from './table.ts';
@@ -32,6 +33,10 @@ the npm package @ip-location-db/asn-country.
   --json            print one JSON object, as the last line, instead of the table
   --help            print this
   --version         print the version
+
+sabtree bench [options]
+
+Measures throughput and latency of the execution models; sabtree bench --help says more.
 
 Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
@@ -136,7 +141,17 @@ function report(result: RunResult): string {
   ]);
 }
 
+/** A signal that is aborted by an interrupt. */
+function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  // Once: who interrupts a second time wants it to end at once.
+  process.once('SIGINT', () => controller.abort(new Interrupted('SIGINT')));
+  process.once('SIGTERM', () => controller.abort(new Interrupted('SIGTERM')));
+  return controller.signal;
+}
+
 async function main(args: string[]): Promise<number> {
+  if (args[0] === 'bench') return bench(args.slice(1), { signal: interruptSignal() });
   const { values, positionals } = parse(args);
   if (values.help) {
     process.stdout.write(HELP);
@@ -152,13 +167,9 @@ async function main(args: string[]): Promise<number> {
     process.stderr.write(HELP);
     return 2;
   }
-  if (command !== 'run') throw new UsageError(`unknown command ${JSON.stringify(command)}; there is: run`);
+  if (command !== 'run') throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench`);
   const options = runOptions(values, files);
-  const controller = new AbortController();
-  // Once: who interrupts a second time wants it to end at once.
-  process.once('SIGINT', () => controller.abort(new Interrupted('SIGINT')));
-  process.once('SIGTERM', () => controller.abort(new Interrupted('SIGTERM')));
-  const result = await run(options, controller.signal);
+  const result = await run(options, interruptSignal());
   for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
   process.stdout.write(`${values.json ? JSON.stringify(result) : report(result)}\n`);
   return result.replicasEqual && result.oracleEqual ? 0 : 1;
@@ -169,6 +180,10 @@ function failed(error: unknown): number {
   const say = (text: string) => process.stderr.write(`sabtree: ${text}\n`);
   if (error instanceof UsageError) {
     say(`${error.message}\nsabtree --help says more.`);
+    return 2;
+  }
+  if (error instanceof FlagError) {
+    say(`${error.message}\nsabtree bench --help says more.`);
     return 2;
   }
   if (error instanceof InputError || error instanceof Interrupted) {

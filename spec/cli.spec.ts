@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { percentiles } from '../dist/cli/latencies.js';
 import { type Entry, firstDifference, inOrder } from '../dist/cli/oracle.js';
 import { InputError, parseRanges } from '../dist/cli/ranges.js';
+import { percentiles } from '../dist/perf/support/latencies.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 let folder = '';
@@ -94,7 +94,10 @@ describe('sabtree run', () => {
   });
 
   it.each([
-    [['run', '--model', 'paxos'], '--model takes one of smr, psmr, opt-psmr, got "paxos"'],
+    [
+      ['run', '--model', 'paxos'],
+      '--model takes one of direct, smr, pipelined, sdpe, sdpe-pairwise, execute-verify, psmr, opt-psmr, keyed, got "paxos"',
+    ],
     [['run', '--executors', '0'], '--executors takes an integer from 1 to 32'],
     [['run', '--replicas', '9'], '--replicas takes an integer from 1 to 8'],
     [['run', '--clients', 'x'], '--clients takes an integer'],

@@ -1,6 +1,6 @@
 /** Several clients of one store at once, in threads of their own; and one that gives far more calls than fit. */
 import { describe, expect, it } from 'vitest';
-import type { ModelName, StoreOptions } from '../dist/index.js';
+import { modelNames, type StoreOptions } from '../dist/index.js';
 import { seeded } from './support/random.ts';
 import {
   type AnyCommand,
@@ -16,7 +16,7 @@ import {
 import { agree } from './support/trees.ts';
 import { type AnyKey, RECORDS, SCALARS } from './support/values.ts';
 
-const MODELS: readonly ModelName[] = ['smr', 'psmr', 'opt-psmr'];
+const MODELS = modelNames.filter((name) => name !== 'direct');
 const F64 = SCALARS[2];
 const U32 = SCALARS[0];
 

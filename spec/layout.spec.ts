@@ -277,7 +277,7 @@ describe('the memory of the streams', () => {
       'SIGNAL',
       'PARKED',
       'STANDING',
-      'DEFERRALS',
+      'AREA',
       'RELEASED',
       'STATE',
       'DIGEST_NUMBER',
@@ -299,6 +299,22 @@ describe('the memory of the streams', () => {
     const counters = named(streams, 'COUNTER_').map(([, index]) => index);
     unique(counters);
     expect(Math.max(...counters)).toBeLessThan(streams.COUNTERS);
+  });
+
+  test('what replicas of execute-verify tell each other', () => {
+    const places: Field[] = [
+      ['made', streams.VERIFY_MADE, 4],
+      ['taken', streams.VERIFY_TAKEN, streams.MAX_REPLICAS * 64],
+      ['cuts', streams.VERIFY_CUTS, 4 * streams.VERIFY_PLACES],
+    ];
+    disjoint('verify', 0, streams.VERIFY_TOKENS, places);
+    const token: Field[] = [
+      ['number', streams.TOKEN_NUMBER, 4],
+      ['state', streams.TOKEN_STATE, 8],
+      ['answers', streams.TOKEN_ANSWERS, 8],
+    ];
+    disjoint('token', 0, streams.TOKEN_SIZE, token);
+    expect(Math.log2(streams.VERIFY_PLACES) % 1).toBe(0);
   });
 
   test('states and failures are unique', () => {

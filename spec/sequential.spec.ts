@@ -3,7 +3,7 @@
  * gives random commands of every kind, in batches that are larger than the small rings, and an oracle executes them.
  */
 import { describe, expect, it } from 'vitest';
-import { type Command, type ModelName, open, type Store, type StoreOptions } from '../dist/index.js';
+import { type Command, modelNames, open, type Store, type StoreOptions } from '../dist/index.js';
 import { Oracle, same } from './support/oracle.ts';
 import { type Random, seeded } from './support/random.ts';
 
@@ -75,7 +75,7 @@ async function expectEqualReplicas(store: Store, oracle: Oracle<number, number>)
   }
 }
 
-const MODELS: ModelName[] = ['smr', 'psmr', 'opt-psmr'];
+const MODELS = modelNames.filter((name) => name !== 'direct');
 const SHAPES: (Partial<StoreOptions> & { label: string })[] = [
   { label: '1 executor, 1 replica, fan-out 4', executors: 1, replicas: 1, fanout: 4 },
   { label: '2 executors, 2 replicas, fan-out 4', executors: 2, replicas: 2, fanout: 4 },

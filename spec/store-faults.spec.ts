@@ -2,10 +2,11 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connect, type ModelName, open, type StoreHandle } from '../dist/index.js';
+import { connect, modelNames, open, type StoreHandle } from '../dist/index.js';
+import { modelOf } from '../dist/workers/models/index.js';
 import { type AnyStore, agreeOnReplicas, ClientThread, codeOf, inTime, until, withStore } from './support/stores.ts';
 
-const MODELS: readonly ModelName[] = ['smr', 'psmr', 'opt-psmr'];
+const MODELS = modelNames.filter((name) => name !== 'direct');
 
 // Every thread that a test starts must have ended when the test has.
 let started: Worker[] = [];
@@ -46,7 +47,7 @@ describe('closing', () => {
   it.each(MODELS)('%s, under load of every kind from four threads: ERR_CLOSED for all, nobody hangs', async (model) => {
     const options = { key: 'u32', value: 'f64', model, executors: 2, replicas: 2, fanout: 4, memory: '32MB' } as const;
     const store = await open({ ...options, ring: 256 });
-    expect(started.length).toBe(model === 'smr' ? 2 : 4);
+    expect(started.length).toBe(2 * modelOf(model).threads(model === 'smr' || model === 'pipelined' ? 1 : 2));
     const threads = await loaders(store.handle);
     await until('load', () => store.stats().commands > 200);
     const own = [store.put(1, 1), store.range({ limit: 5 }), store.putMany([1, 2, 3], [1, 2, 3])];

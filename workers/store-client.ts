@@ -437,11 +437,11 @@ export class StoreClient<K = number, V = number> {
    */
   async batch(commands: readonly Command<K, V>[]): Promise<Result<K, V>[]> {
     const calls = this.calls(commands);
-    return (await this.submitAll(calls.length, (i, sink) => ({ ...calls[i], sink }))) as Result<K, V>[];
+    return (await this.submitAll(calls.length, (i, sink) => withSink(calls[i], sink))) as Result<K, V>[];
   }
   batchSync(commands: readonly Command<K, V>[]): Result<K, V>[] {
     const calls = this.calls(commands);
-    return this.driveAll(calls.length, (i, sink) => ({ ...calls[i], sink })) as Result<K, V>[];
+    return this.driveAll(calls.length, (i, sink) => withSink(calls[i], sink)) as Result<K, V>[];
   }
 
   /** Writes many entries. Answers how many keys were new. */
@@ -506,7 +506,10 @@ export class StoreClient<K = number, V = number> {
     }
     return commands.map((command, index) => {
       const op = commandCode(command);
-      const [, first, second, third] = command as readonly [string, K, V, V];
+      const parts = command as readonly [string, K, V, V];
+      const first = parts[1];
+      const second = parts[2];
+      const third = parts[3];
       if (op === OP_RANGE) {
         const range = this.checkedRange(first as RangeOptions<K> | undefined);
         return { op, key: undefined, value: undefined, expected: undefined, range, index };
@@ -578,6 +581,11 @@ function unwrapRanges(results: unknown[]): unknown[] {
 
 function pointCall(op: number, key: unknown, value: unknown, sink: Sink, index: number): Call {
   return { op, key, value, expected: undefined, range: undefined, sink, index };
+}
+
+/** Written out: a spread makes objects of another shape than `pointCall`, and the client an order of magnitude slower. */
+function withSink({ op, key, value, expected, range, index }: Omit<Call, 'sink'>, sink: Sink): Call {
+  return { op, key, value, expected, range, sink, index };
 }
 
 function countTrue(results: readonly unknown[]): number {

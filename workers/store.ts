@@ -460,18 +460,26 @@ function startExecutor(streams: Streams, config: ExecutorConfig): { running: Run
       `thread ${config.thread} of replica ${config.replica} did not start: ${failure.message}`,
     );
   });
+  let over = false;
   let start = () => {};
-  const started = new Promise<void>((resolve) => {
-    start = resolve;
+  const finished = new Promise<unknown>((resolve, reject) => {
+    prepared.catch(reject);
+    died.catch(reject);
+    // At once, not in a later turn: whoever opened the store may block this thread next.
+    start = () => {
+      if (!over) control.run().then(resolve, reject);
+    };
   });
-  const finished = prepared.then(() => Promise.race([started, died])).then(() => Promise.race([control.run(), died]));
   const ended = finished.then(
     () => {},
     () => {
       if (streams.state <= STATE_OPEN) loseReplica(streams, config.replica, FAILURE_EXECUTOR);
     },
   );
-  void ended.then(() => control[releaseProxy]());
+  void ended.then(() => {
+    over = true;
+    control[releaseProxy]();
+  });
   return { running: { thread, ended, start }, ready: prepared };
 }
 

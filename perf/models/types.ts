@@ -8,6 +8,7 @@ export type DistributionName = 'uniform' | 'zipf' | 'sequential';
 /** One point of the experiment. */
 export interface CellPlan {
   readonly model: ModelName;
+  /** Executors of each replica asked for. Models of one stream (smr) have one, whatever is asked for. */
   readonly executors: number;
   readonly workload: WorkloadName;
   readonly distribution: DistributionName;

@@ -134,6 +134,10 @@ export class Commands {
     const { random } = this;
     const kind = random.below(100);
     if (kind >= 100 - global) {
+      if (random.chance(0.3)) {
+        const keys = Array.from({ length: random.below(6) }, () => this.key());
+        return random.chance(0.5) ? ['getAll', keys] : ['putAll', keys, keys.map(() => this.value())];
+      }
       if (random.chance(0.3)) return [random.pick(['first', 'last', 'count'])];
       if (random.chance(0.4)) return random.chance(0.2) ? ['range'] : ['range', this.range()];
       return [random.pick(['floor', 'ceiling', 'lower', 'higher']), this.key()];
@@ -168,6 +172,8 @@ export function oracleOf(values: ValueKind): Oracle<AnyKey, unknown> {
 /** What sequential execution answers. */
 export function answer(oracle: Oracle<AnyKey, unknown>, [name, ...args]: AnyCommand): unknown {
   if (name === 'count') return oracle.size;
+  if (name === 'getAll') return oracle.getMany(args[0] as AnyKey[]);
+  if (name === 'putAll') return oracle.putMany(args[0] as AnyKey[], args[1] as unknown[]);
   return (oracle as unknown as Record<string, (...given: unknown[]) => unknown>)[name](...args);
 }
 

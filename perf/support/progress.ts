@@ -1,4 +1,4 @@
-/** Progress on standard error: a bar on a terminal, a line a second elsewhere. */
+/** Progress on standard error: a bar on a terminal, a line now and then elsewhere. */
 
 const WIDTH = 30;
 
@@ -16,10 +16,16 @@ export class Progress {
   private readonly look: () => Look;
   private readonly timer: ReturnType<typeof setInterval>;
 
-  constructor(label: string, look: () => Look) {
+  /** @param interval milliseconds between two lines where standard error is no terminal. */
+  constructor(label: string, look: () => Look, interval = 1000) {
     this.label = label.padEnd(7);
     this.look = look;
-    this.timer = setInterval(() => this.draw(), process.stderr.isTTY ? 100 : 1000);
+    this.timer = setInterval(() => this.draw(), process.stderr.isTTY ? 100 : interval);
+  }
+
+  /** Writes a line of text; on a terminal the bar moves below it. */
+  say(text: string): void {
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[2K${text}\n` : `${text}\n`);
   }
 
   private draw(): void {
