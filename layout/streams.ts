@@ -181,6 +181,6 @@ export const VERIFY_PLACES = 64;
 export const VERIFY_TOKENS = VERIFY_CUTS + VERIFY_PLACES * 4;
 /** A token: number of the batch plus 1; content digest and digest of the answers, two words each. */
 export const TOKEN_NUMBER = 0;
-export const TOKEN_STATE = 4;
-export const TOKEN_ANSWERS = 12;
+export const TOKEN_STATE = 8;
+export const TOKEN_ANSWERS = 16;
 export const TOKEN_SIZE = 32;

@@ -24,7 +24,7 @@ afterEach(async () => {
 /** The executor's thread, which nothing but a test may end. */
 function kill(store: AnyStore, replica: number, executor: number): Promise<void> {
   const { running } = store as unknown as { running: { thread: { terminate(): Promise<void> } }[] };
-  return running[replica * store.stats().executors + executor].thread.terminate();
+  return running[replica * store.stats().threads + executor].thread.terminate();
 }
 
 /** Clients that write without end, in every way there is. */
