@@ -640,6 +640,30 @@ export class Client implements CommandClient {
 
   private readonly copyRoom = new ByteViews(1024);
 
+  /**
+   * Sends a command whose answer nobody waits for, as soon as it fits; false if there is no room. For filling rings while
+   * no executor runs: answers may overwrite each other in the reply rings. Call `forget` before anything else is sent.
+   * @internal
+   */
+  post(call: Call): boolean {
+    const place = this.sequence & (WINDOW - 1);
+    if (!this.encode(call) && (!this.send() || !this.encode(call))) return false;
+    this.sinks[place] = undefined;
+    this.outstanding--;
+    this.expected.fill(0);
+    return true;
+  }
+
+  /** Sends the rest of what was posted; false if there is no room. @internal */
+  flushPosted(): boolean {
+    return this.send();
+  }
+
+  /** Passes over the answers to what was posted, once it has been executed. @internal */
+  forget(): void {
+    for (const [executor, word] of this.written.entries()) this.taken[executor] = Atomics.load(this.words, word);
+  }
+
   /** Moves everything on as far as it goes now, and comes back when there is more to do. */
   private readonly pump = (): void => {
     const { words, overflow } = this;

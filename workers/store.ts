@@ -307,6 +307,8 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     this.leave();
     for (const tree of this.trees) tree?.close();
     closeStreams(this.streams);
+    // Those that were never started end as well.
+    for (const { start } of this.running) start();
     await stopAll(this.running);
   }
 }
@@ -329,6 +331,15 @@ async function stopAll(running: readonly Running[]): Promise<void> {
 export async function open<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<Store<KeyOf<KT>, ValueOf<VT>>> {
+  const { store, start } = await openStopped(options);
+  start();
+  return store;
+}
+
+/** Like `open`, but the executors do nothing until `start` is called: for benchmarks that fill the rings first. @internal */
+export async function openStopped<KT extends KeyType, const VT extends ValueType>(
+  options: StoreOptions<KT, VT>,
+): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
   if (typeof options !== 'object' || options === null) {
     throw new SabtreeError('ERR_OPTION', `open takes an object of options, got ${show(options)}`, options);
   }
@@ -426,10 +437,13 @@ export async function open<KT extends KeyType, const VT extends ValueType>(
   }
   try {
     await withLimit(Promise.all(ready), START_LIMIT, 'the executors did not start');
-    // Not before all have allocated: threads of a replica look at each other's areas.
-    for (const { start } of running) start();
     Atomics.compareExchange(streams.words, STREAMS_STATE >> 2, STATE_STARTING, STATE_OPEN);
-    return new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, running);
+    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, running);
+    // Not before all have allocated: threads of a replica look at each other's areas.
+    const start = () => {
+      for (const one of running) one.start();
+    };
+    return { store, start };
   } catch (error) {
     closeStreams(streams);
     for (const { start } of running) start();
@@ -467,7 +481,9 @@ function startExecutor(streams: Streams, config: ExecutorConfig): { running: Run
     died.catch(reject);
     // At once, not in a later turn: whoever opened the store may block this thread next.
     start = () => {
-      if (!over) control.run().then(resolve, reject);
+      if (over) return;
+      over = true;
+      control.run().then(resolve, reject);
     };
   });
   const ended = finished.then(
