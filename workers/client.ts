@@ -131,9 +131,9 @@ export interface CommandClient {
 
 /** Most entries of a range in one reply, and most keys of a command on several keys. */
 export function limitsOf(streams: Streams, keyBytes: number, stride: number): { range: number; many: number } {
-  const { replyBytes, ringSlots } = streams.shape;
+  const { replyBytes } = streams.shape;
   const reply = Math.min(replyBytes >> 1, 32768) - 64;
-  const record = Math.min(reply, Math.max(1, ringSlots >> 2) * SLOT) - OPERATION_VALUE;
+  const record = Math.min(reply, streams.maxRun * SLOT) - OPERATION_VALUE;
   return {
     range: Math.floor(reply / (keyBytes + stride)),
     many: Math.floor(record / (8 + ((stride + 7) & ~7))),

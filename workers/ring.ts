@@ -33,7 +33,7 @@ export class GroupRing {
   readonly group: number;
   /** Slots in the ring. */
   readonly capacity: number;
-  /** Most slots that may be published together: a quarter of the ring. */
+  /** Most slots that may be published together; see Streams. */
   readonly maxRun: number;
   private readonly streams: Streams;
   private readonly words: Int32Array;
@@ -52,7 +52,7 @@ export class GroupRing {
     this.streams = streams;
     this.group = group;
     this.capacity = ringSlots;
-    this.maxRun = Math.max(1, ringSlots >> 2);
+    this.maxRun = streams.maxRun;
     this.words = streams.words;
     this.bytes = streams.bytes;
     this.control = streams.ring(group);

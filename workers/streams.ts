@@ -169,6 +169,11 @@ export class Streams {
     return this.repliesAt + (client * this.shape.executors + executor) * this.shape.replyBytes;
   }
 
+  /** Most slots that may be published together: a quarter of a ring, and no more than a record's slot count can say. */
+  get maxRun(): number {
+    return Math.min(16384, Math.max(1, this.shape.ringSlots >> 2));
+  }
+
   /** The executor that executes a group's stream. */
   executorOf(group: number): number {
     return group % this.shape.executors;

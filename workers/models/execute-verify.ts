@@ -237,7 +237,7 @@ class Primary implements ModelThread {
     this.signals = new Signals(streams, replica, thread, parts.wait);
     this.reader = new RingReader(streams, 0, replica);
     this.position = this.reader.position | 0;
-    this.maxRun = streams.shape.ringSlots >> 2;
+    this.maxRun = streams.maxRun;
     this.stage = allocate(attachment, 2 * this.maxRun * SLOT);
     this.mixed = allocate(attachment, 2 * this.maxRun * SLOT);
     this.undo = allocate(attachment, core.undoSize(UNDO));

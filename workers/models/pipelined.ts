@@ -48,7 +48,7 @@ function shareArea({ streams, replica, thread }: ThreadParts, address: number): 
 
 /** Slots of the queue from the receiver to the executor: two of the longest runs. */
 function queueSlots({ streams }: ThreadParts): number {
-  return streams.shape.ringSlots >> 1;
+  return 2 * streams.maxRun;
 }
 
 /** Takes runs out of the ring. */
@@ -74,11 +74,11 @@ class Receiver implements ModelThread {
     applier.renew();
     const { memory, counters } = applier;
     const queue = new Handover(applier.words, this.area, queueSlots(this.parts), signals, EXECUTOR);
-    const { ringSlots } = this.parts.streams.shape;
+    const { maxRun } = this.parts.streams;
     let slots = 0;
     let address = -1;
     const arrived = () => {
-      slots = reader.poll(ringSlots >> 2);
+      slots = reader.poll(maxRun);
       return slots > 0;
     };
     const room = () => {

@@ -42,7 +42,7 @@ export const sdpePairwise = model(
 
 /** Slots of the queue to a worker: room for what the set holds, and for two of the longest runs. */
 function queueSlots({ streams }: ThreadParts): number {
-  return Math.max(1024, streams.shape.ringSlots);
+  return Math.max(1024, 4 * streams.maxRun);
 }
 
 /** One worker, as the scheduler sees it. */
@@ -78,7 +78,7 @@ class Scheduler implements ModelThread {
     this.reader = new RingReader(streams, 0, replica);
     this.applier = new Applier(streams, parts.attachment, replica, thread);
     this.set = new ConflictOrderedSet(SET_SIZE, parts.model.name === 'sdpe' ? 'keys' : 'pairwise');
-    this.stageBytes = new Uint8Array((streams.shape.ringSlots >> 2) * SLOT);
+    this.stageBytes = new Uint8Array(streams.maxRun * SLOT);
     this.stage = new Int32Array(this.stageBytes.buffer);
   }
 
