@@ -7,6 +7,11 @@ export interface Core {
   createTree(): number;
   attach(thread: number, fences: number): number;
   allocateBlock(bytes: number): number;
+  learnShape(): void;
+  resetBetween(from: number, to: number): void;
+  resetRoot(): void;
+  setKept(table: number): void;
+  suppressedCount(): number;
   blockAddress(): number;
   expectedAddress(): number;
   areaAddress(): number;
