@@ -10,7 +10,11 @@ export interface Core {
   learnShape(): void;
   resetBetween(from: number, to: number): void;
   resetRoot(): void;
-  setKept(table: number): void;
+  setKept(directory: number): void;
+  keepable(record: number): number;
+  keepNumber(record: number, answered: number, value: number, length: number): void;
+  keptNumber(record: number): number;
+  answerable(record: number, writes: number, replying: number): number;
   suppressedCount(): number;
   blockAddress(): number;
   expectedAddress(): number;

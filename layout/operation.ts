@@ -97,6 +97,9 @@ export const OP_FENCE = 37;
 /** Every replica leaves its content digest for comparison, under the tag in the key's place. */
 export const OP_COMPARE = 38;
 
+/** The client of a control command. */
+export const NOBODY = -1;
+
 /** OPERATION_FLAGS of every command: it was sent before, and what it came to is wanted. */
 export const OPERATION_RESENT = 128;
 

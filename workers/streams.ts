@@ -17,6 +17,7 @@ import {
   STREAMS_LAYOUT_VERSION,
   STREAMS_MAGIC,
   STREAMS_MAGIC_WORD,
+  STREAMS_READY,
   STREAMS_REPLICAS,
   STREAMS_REPLY_BYTES,
   STREAMS_RING_SLOTS,
@@ -94,6 +95,7 @@ export class Streams {
     words[STREAMS_REPLY_BYTES >> 2] = shape.replyBytes;
     words[STREAMS_START >> 2] = shape.start;
     words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
+    words[STREAMS_READY >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_STATE >> 2] = STATE_STARTING;
     for (let group = 0; group < shape.groups; group++) {
       words[(streams.ring(group) + RING_CLAIM) >> 2] = shape.start;

@@ -104,6 +104,11 @@ export function takeBlock(bytes: usize, owner: u32): usize {
   }
 }
 
+/** Gives a block back to whoever needs one of its size. */
+export function leaveBlock(address: usize): void {
+  atomic.store<u32>(address - BLOCK_PREFIX, 0, BLOCK_OWNER);
+}
+
 /**
  * Gives back all nodes between two addresses, latched or not: their owners are dead. Versions move on, so that a reader
  * still under way notices.

@@ -13,7 +13,7 @@ import {
 import { BLOCK_VALUE, OVERLAP } from "../../layout/tree-memory.ts";
 import { foundLeaf, foundVersion, locate, notePlace, setLookup } from "./batch.ts";
 import { defer, deferralClear, isDeferred } from "./deferral.ts";
-import { answerable, keep, keptAnswer, kept } from "./kept.ts";
+import { answerable, keep, keepable, keptAnswer, kept } from "./kept.ts";
 import { read, write } from "./point.ts";
 import { align, block, valueSize } from "./state.ts";
 import { undoNote } from "./undo.ts";
@@ -86,6 +86,7 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
   const replying = (flags & APPLY_REPLY) != 0;
   const payload = replyCursor + REPLY_PAYLOAD;
   let status: i32;
+  if (kept != 0 && !keepable(record)) return STATUS_NO_MEMORY;
   if ((load<u8>(record, OPERATION_FLAGS) & OPERATION_RESENT) != 0 && kept != 0) {
     // It was carried out where it stood first in the stream; a read may be carried out again.
     if (!answerable(record, op > OP_HAS, replying)) return STATUS_TRUE;

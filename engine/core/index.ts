@@ -96,9 +96,25 @@ export function resetRoot(): void {
   release(root, version);
 }
 
-/** The table of kept answers (see kept.ts); 0 for none. */
-export function setKept(table: usize): void {
-  keeping.setKept(table);
+/** Kept answers (see kept.ts): the directory of the clients' tables, 0 for none. */
+export function setKept(directory: usize): void {
+  keeping.setKept(directory);
+}
+
+export function keepable(record: usize): i32 {
+  return keeping.keepable(record) ? STATUS_TRUE : STATUS_FALSE;
+}
+
+export function keepNumber(record: usize, answered: i32, number: f64, length: usize): void {
+  keeping.keepNumber(record, answered != 0, number, length);
+}
+
+export function keptNumber(record: usize): f64 {
+  return keeping.keptNumber(record);
+}
+
+export function answerable(record: usize, writes: i32, replying: i32): i32 {
+  return keeping.answerable(record, writes != 0, replying != 0) ? STATUS_TRUE : STATUS_FALSE;
 }
 
 /** Commands that came a second time and were not carried out again. */

@@ -8,25 +8,48 @@
  */
 import {
   KEPT_ANSWERED, KEPT_FILLED, KEPT_LENGTH_SHIFT, KEPT_PAYLOAD, KEPT_PLACES, KEPT_SEQUENCE, KEPT_SIZE, KEPT_STATUS,
-  OPERATION_CLIENT, OPERATION_SEQUENCE,
+  OPERATION_CLIENT, OPERATION_SEQUENCE, STATUS_TRUE,
 } from "../../layout/operation.ts";
+import { THREADS, THREAD_SIZE } from "../../layout/tree-memory.ts";
+import { leaveBlock, takeBlock } from "./allocator.ts";
+import { slot } from "./state.ts";
 
-/** Address of the tables, 0 if nothing is kept. */
+/** Address of the directory: each client's table, u32, 0 until it is needed. 0 if nothing is kept. */
 export let kept: usize = 0;
 
 /** Commands that came a second time and were not carried out again. */
 export let suppressed: u32 = 0;
 
-export function setKept(table: usize): void {
-  kept = table;
+export function setKept(directory: usize): void {
+  kept = directory;
+}
+
+// @ts-ignore: decorator
+@inline
+function tableWord(record: usize): usize {
+  return kept + (<usize>load<u32>(record, OPERATION_CLIENT) << 2);
+}
+
+/** Makes sure that there is a table for the command's client; false if there is no memory for it. */
+// @ts-ignore: decorator
+@inline
+export function keepable(record: usize): bool {
+  return atomic.load<u32>(tableWord(record)) != 0 || makeTable(tableWord(record));
+}
+
+function makeTable(word: usize): bool {
+  const table = takeBlock(KEPT_PLACES * KEPT_SIZE, (<u32>slot - THREADS) / THREAD_SIZE);
+  if (table == 0) return false;
+  // Another thread of the replica was quicker.
+  if (atomic.cmpxchg<u32>(word, 0, <u32>table) != 0) leaveBlock(table);
+  return true;
 }
 
 // @ts-ignore: decorator
 @inline
 function entryOf(record: usize): usize {
-  const client = <usize>load<u32>(record, OPERATION_CLIENT);
   const place = <usize>(load<u32>(record, OPERATION_SEQUENCE) & (KEPT_PLACES - 1));
-  return kept + (client * KEPT_PLACES + place) * KEPT_SIZE;
+  return <usize>load<u32>(tableWord(record)) + place * KEPT_SIZE;
 }
 
 /** Keeps what a command came to; `length` <= 8 bytes of payload. */
@@ -59,4 +82,19 @@ export function keptAnswer(record: usize, payload: usize): i32 {
   store<u32>(entry, status | KEPT_ANSWERED, KEPT_STATUS);
   store<u64>(payload, load<u64>(entry, KEPT_PAYLOAD));
   return <i32>((status & 0xff) | ((status >> KEPT_LENGTH_SHIFT) << 8));
+}
+
+/** Keeps what a command on several keys came to: its payload is a number, or nothing. */
+export function keepNumber(record: usize, answered: bool, number: f64, length: usize): void {
+  keep(record, STATUS_TRUE, answered, 0, 0);
+  const entry = entryOf(record);
+  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | (<u32>length << KEPT_LENGTH_SHIFT), KEPT_STATUS);
+  store<f64>(entry, number, KEPT_PAYLOAD);
+}
+
+/** That number, now answered. */
+export function keptNumber(record: usize): f64 {
+  const entry = entryOf(record);
+  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | KEPT_ANSWERED, KEPT_STATUS);
+  return load<f64>(entry, KEPT_PAYLOAD);
 }
