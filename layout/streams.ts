@@ -56,6 +56,8 @@ export const STREAMS_DIVERGED = STREAMS_HEADER + 220;
 export const STREAMS_COMPARED = STREAMS_HEADER + 224;
 /** The replica that cuts the stream into batches (execute-verify): the home replica, or the next one. */
 export const STREAMS_CUTTER = STREAMS_HEADER + 232;
+/** The newest home replica, also once it is lost; -1 when its tree has been emptied to rebuild it. */
+export const STREAMS_LAST_HOME = STREAMS_HEADER + 236;
 /** Bit set of the replicas that can take over: alive, and not about to be rebuilt. */
 export const STREAMS_READY = STREAMS_HEADER + 228;
 

@@ -13,6 +13,7 @@ import {
   STATE_READ_ONLY,
   STREAMS_EPOCH,
   STREAMS_HOME,
+  STREAMS_LAST_HOME,
 } from '../layout/streams.ts';
 import { wakeClients } from './failure.ts';
 import type { Streams } from './streams.ts';
@@ -24,6 +25,7 @@ import type { Streams } from './streams.ts';
 export function takeOver(streams: Streams, replica: number): void {
   const { words } = streams;
   if (Atomics.compareExchange(words, STREAMS_HOME >> 2, -1, replica) !== -1) return;
+  Atomics.store(words, STREAMS_LAST_HOME >> 2, replica);
   Atomics.add(words, STREAMS_EPOCH >> 2, 1);
   Atomics.notify(words, STREAMS_EPOCH >> 2);
   wakeClients(streams);

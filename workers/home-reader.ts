@@ -10,7 +10,7 @@ import { type Range, RangeWalk } from '../engine/range.ts';
 import { TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
 import type { ScalarType } from '../engine/values.ts';
-import { STATE_READ_ONLY, STREAMS_EPOCH, STREAMS_HOME } from '../layout/streams.ts';
+import { STATE_READ_ONLY, STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
 import type { Streams } from './streams.ts';
 
@@ -154,14 +154,21 @@ class HomeWalk extends RangeWalk {
   }
 }
 
-/** The home replica and its epoch; waits while there is none. */
+/**
+ * The home replica and its epoch; waits while there is none. In a store that has failed or was closed, the last home
+ * replica, whose content is what was answered.
+ */
 function homeOf(streams: Streams): { home: number; epoch: number } {
   const { words } = streams;
   for (let tries = 0; ; tries++) {
     const epoch = Atomics.load(words, STREAMS_EPOCH >> 2);
     const home = Atomics.load(words, STREAMS_HOME >> 2);
     if ((epoch & 1) === 0 && home >= 0 && Atomics.load(words, STREAMS_EPOCH >> 2) === epoch) return { home, epoch };
-    if (streams.state > STATE_READ_ONLY) throw stateError(streams);
+    if (streams.state > STATE_READ_ONLY) {
+      const last = Atomics.load(words, STREAMS_LAST_HOME >> 2);
+      if (last < 0) throw stateError(streams);
+      return { home: last, epoch };
+    }
     pauseBefore(tries);
   }
 }

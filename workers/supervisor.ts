@@ -65,6 +65,7 @@ import {
   STREAMS_EPOCH,
   STREAMS_FAILOVERS,
   STREAMS_HOME,
+  STREAMS_LAST_HOME,
   STREAMS_LONGEST_PAUSE,
   STREAMS_LOSSES,
   STREAMS_PAUSE,
@@ -243,7 +244,7 @@ export class Supervisor {
       if (failure !== 0 && this.members[replica]?.some(({ thread: one }) => one === child)) this.lose(replica, failure);
     });
     const run = () => {
-      if (!begun) begin(control.run());
+      if (!begun) begin(control.run().catch((error): Failure => ({ code: 'ERR_EXECUTOR', message: String(error) })));
       begun = true;
     };
     return { thread: child, ready, over, ended, run };
@@ -420,6 +421,8 @@ export class Supervisor {
     const { executors } = streams.shape;
     const own = (thread: number, word: number) => (streams.executor(replica, thread) + word) >> 2;
     const threads = Array.from({ length: executors }, (_, thread) => words[own(thread, EXECUTOR_TREE_THREAD)]);
+    // Direct reads keep to the last home replica's tree only as long as it is one.
+    Atomics.compareExchange(words, STREAMS_LAST_HOME >> 2, replica, -1);
     resetTree(config.memories[replica], threads);
     for (let thread = 0; thread < executors; thread++) {
       for (const word of [EXECUTOR_PARKED, EXECUTOR_STANDING, EXECUTOR_AREA, EXECUTOR_RELEASED, EXECUTOR_KEPT]) {
