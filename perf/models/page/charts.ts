@@ -1,0 +1,316 @@
+/**
+ * Figures as Chart.js configurations: bars beside each other for one or two labels and for words, lines for more numbers.
+ * This module becomes part of the page's script: it imports nothing but types, and the page's own modules.
+ */
+import type { Chart, ChartConfiguration, ChartDataset, Plugin } from 'chart.js';
+import { type Figure, nameOf, type Series, short, wordsOf } from './series.ts';
+
+/** How a model is drawn, everywhere and always: two colours, for light and dark paper, and a shape. */
+export interface Look {
+  readonly light: string;
+  readonly dark: string;
+  readonly shape: 'circle' | 'rect' | 'rectRot' | 'triangle';
+  /** Degrees. */
+  readonly turned?: number;
+}
+
+/** After Okabe and Ito: told apart with any kind of colour vision. Shapes help where lines cross. */
+export const LOOKS: Readonly<Record<string, Look>> = {
+  direct: { light: '#8c8c8c', dark: '#9a9a9a', shape: 'triangle', turned: 90 },
+  smr: { light: '#1f1f1f', dark: '#f2f2f2', shape: 'circle' },
+  pipelined: { light: '#c98a00', dark: '#f0b840', shape: 'triangle', turned: 90 },
+  sdpe: { light: '#45a5dd', dark: '#7cc8f4', shape: 'triangle', turned: -90 },
+  'sdpe-pairwise': { light: '#7d2a63', dark: '#c77bb0', shape: 'triangle', turned: -90 },
+  'execute-verify': { light: '#d184b1', dark: '#f3b3d6', shape: 'triangle', turned: 180 },
+  psmr: { light: '#0063a8', dark: '#3b8ee0', shape: 'rect' },
+  'opt-psmr': { light: '#d55e00', dark: '#ff7a2b', shape: 'rectRot' },
+  keyed: { light: '#00805e', dark: '#1fbd93', shape: 'triangle' },
+};
+const UNKNOWN: Look = { light: '#666666', dark: '#b0b0b0', shape: 'circle' };
+
+export function lookOf(model: string): Look {
+  return Object.hasOwn(LOOKS, model) ? (LOOKS[model] as Look) : UNKNOWN;
+}
+
+/** What surrounds a chart. */
+export interface Surroundings {
+  readonly dark: boolean;
+  readonly ink: string;
+  readonly faint: string;
+  readonly paper: string;
+  readonly font: string;
+  readonly logarithmic: boolean;
+  /** A fill of stripes in that colour, for what is simulated. */
+  readonly stripes: (colour: string) => CanvasPattern | string;
+}
+
+const DASH = [6, 4];
+/** A colour seen through: two hexadecimal digits of opacity behind it. */
+const through = (colour: string) => `${colour}59`;
+
+/** Whether a figure is drawn as lines. */
+export function isLines({ axis, labels }: Figure): boolean {
+  return axis !== 'workload' && labels.length > 2;
+}
+
+export function colourOf(model: string, { dark }: Pick<Surroundings, 'dark'>): string {
+  const look = lookOf(model);
+  return dark ? look.dark : look.light;
+}
+
+function datasetOf(series: Series, lines: boolean, around: Surroundings): ChartDataset {
+  const { points, kind, model } = series;
+  const look = lookOf(model);
+  const colour = colourOf(model, around);
+  const simulated = kind === 'simulated';
+  const open = points.map((point) => point?.oversubscribed ?? false);
+  const shared = {
+    label: nameOf(series),
+    data: points.map((point) => point?.value ?? null),
+    borderColor: colour,
+  };
+  if (!lines) {
+    const fill = (light: boolean) => (simulated ? around.stripes(colour) : light ? through(colour) : colour);
+    return {
+      ...shared,
+      type: 'bar',
+      backgroundColor: open.map(fill),
+      // Chart.js cannot draw dashed bars; the plugin does.
+      borderWidth: simulated ? 0 : 1.5,
+      borderSkipped: false,
+      maxBarThickness: 44,
+      categoryPercentage: 0.86,
+      barPercentage: 0.9,
+      minBarLength: 1,
+    };
+  }
+  return {
+    ...shared,
+    type: 'line',
+    backgroundColor: colour,
+    borderWidth: 2,
+    borderDash: simulated ? DASH : [],
+    spanGaps: true,
+    pointStyle: look.shape,
+    pointRotation: look.turned ?? 0,
+    pointRadius: look.shape === 'triangle' || look.shape === 'rectRot' ? 5.5 : 4.5,
+    pointHoverRadius: 7,
+    pointBorderWidth: 2,
+    pointBackgroundColor: open.map((hollow) => (hollow || simulated ? around.paper : colour)),
+  };
+}
+
+/** A stroke that is seen on paper and on any bar: with a seam of paper on both sides. */
+function stroke(ctx: CanvasRenderingContext2D, ink: string, seam: string, path: () => void): void {
+  ctx.beginPath();
+  path();
+  ctx.lineWidth = 3.5;
+  ctx.strokeStyle = seam;
+  ctx.stroke();
+  ctx.lineWidth = 1.25;
+  ctx.strokeStyle = ink;
+  ctx.stroke();
+}
+
+/** Draws the reference, the range of the runs through every number, dashes around simulated bars, and ! where not verified. */
+function spreadPlugin(figure: Figure, lines: boolean, around: Surroundings): Plugin {
+  const drawReference = ({ ctx, chartArea, scales }: Chart) => {
+    const { reference } = figure;
+    if (reference === undefined) return;
+    const half = chartArea.width / figure.labels.length / 2;
+    ctx.strokeStyle = ctx.fillStyle = around.ink;
+    ctx.lineWidth = 1;
+    ctx.setLineDash([2, 3]);
+    ctx.beginPath();
+    for (const [i, value] of reference.values.entries()) {
+      const middle = scales.x.getPixelForValue(i);
+      const height = scales.y.getPixelForValue(value);
+      ctx.moveTo(middle - half, height);
+      ctx.lineTo(middle + half, height);
+    }
+    ctx.stroke();
+    ctx.font = `11px ${around.font}`;
+    ctx.textAlign = 'right';
+    ctx.fillText(reference.label, chartArea.right - 2, scales.y.getPixelForValue(reference.values.at(-1) ?? 0) - 4);
+  };
+  const drawSeries = (chart: Chart, index: number) => {
+    const { ctx, scales } = chart;
+    const { points, kind, model } = figure.series[index] as Series;
+    const colour = colourOf(model, around);
+    for (const [j, element] of chart.getDatasetMeta(index).data.entries()) {
+      const point = points[j];
+      if (point === undefined) continue;
+      const { x, y, base, width } = element as unknown as { x: number; y: number; base: number; width: number };
+      if (!lines && kind === 'simulated') {
+        ctx.lineWidth = 1.5;
+        ctx.strokeStyle = colour;
+        ctx.setLineDash([4, 3]);
+        ctx.strokeRect(x - width / 2, y, width, base - y);
+        ctx.setLineDash([]);
+      }
+      const top = scales.y.getPixelForValue(point.high);
+      const bottom = scales.y.getPixelForValue(point.low);
+      if (bottom - top > 2) {
+        const arm = lines ? 4 : Math.min(5, width / 4);
+        stroke(ctx, lines ? colour : around.ink, around.paper, () => {
+          ctx.moveTo(x, top);
+          ctx.lineTo(x, bottom);
+          for (const end of [top, bottom]) {
+            ctx.moveTo(x - arm, end);
+            ctx.lineTo(x + arm, end);
+          }
+        });
+      }
+      if (!point.verified) {
+        ctx.font = `bold 14px ${around.font}`;
+        ctx.fillStyle = around.ink;
+        ctx.textAlign = 'center';
+        ctx.fillText('!', x, Math.min(top, y) - 4);
+      }
+    }
+  };
+  return {
+    id: 'spread',
+    // Lines cross their whiskers, bars lie below them.
+    [lines ? 'beforeDatasetsDraw' : 'afterDatasetsDraw'](chart: Chart) {
+      chart.ctx.save();
+      drawReference(chart);
+      for (const index of figure.series.keys()) if (chart.isDatasetVisible(index)) drawSeries(chart, index);
+      chart.ctx.restore();
+    },
+  };
+}
+
+/** A tick of a logarithmic scale: 1, 2 and 5 of each power of ten. */
+function logarithmicTick(value: number): string {
+  return [1, 2, 5].includes(Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(2)))
+    ? short(value)
+    : '';
+}
+
+/** A scale of numbers, from 0 or logarithmic, on which all of `values` lie. */
+function numberScale(title: string, values: readonly number[], logarithmic: boolean, around: Surroundings) {
+  const positive = values.filter((value) => value > 0);
+  return {
+    ...(logarithmic
+      ? { type: 'logarithmic' as const, suggestedMin: 0.9 * Math.min(...positive) }
+      : { type: 'linear' as const, beginAtZero: true }),
+    ...(positive.length === 0 ? {} : { suggestedMax: 1.02 * Math.max(...positive) }),
+    title: { display: true, text: title, color: around.ink },
+    grid: { color: around.faint },
+    border: { display: false },
+    ticks: {
+      color: around.ink,
+      maxTicksLimit: logarithmic ? 30 : 7,
+      callback: (value: number | string) => (logarithmic ? logarithmicTick(Number(value)) : short(Number(value))),
+    },
+  };
+}
+
+function labelScale(title: string, around: Surroundings) {
+  return {
+    type: 'category' as const,
+    offset: true,
+    title: { display: title !== '', text: title, color: around.ink },
+    grid: { display: false },
+    border: { color: around.ink },
+    ticks: { color: around.ink, autoSkip: false, maxRotation: 60 },
+  };
+}
+
+function commonOptions(around: Surroundings, label: (dataset: number, index: number) => string) {
+  return {
+    animation: false as const,
+    responsive: true,
+    maintainAspectRatio: false,
+    font: { family: around.font },
+    layout: { padding: { top: 14, right: 8 } },
+    plugins: {
+      // The page has one legend for all charts, which keys can reach.
+      legend: { display: false },
+      tooltip: {
+        callbacks: {
+          label: ({ datasetIndex, dataIndex }: { datasetIndex: number; dataIndex: number }) =>
+            label(datasetIndex, dataIndex),
+        },
+      },
+    },
+  };
+}
+
+/** The configuration of a figure by labels. */
+export function chartOf(figure: Figure, around: Surroundings): ChartConfiguration {
+  const lines = isLines(figure);
+  const values = [
+    ...figure.series.flatMap(({ points }) => points.flatMap((point) => (point ? [point.low, point.high] : []))),
+    ...(figure.reference?.values ?? []),
+  ];
+  const logarithmic = around.logarithmic && values.some((value) => value > 0);
+  const title = figure.axis === 'workload' ? '' : figure.axis;
+  return {
+    type: lines ? 'line' : 'bar',
+    data: {
+      labels: [...figure.labels],
+      datasets: figure.series.map((series) => datasetOf(series, lines, around)),
+    },
+    options: {
+      ...commonOptions(around, (dataset, index) => {
+        const series = figure.series[dataset] as Series;
+        const point = series.points[index];
+        return ` ${nameOf(series)}: ${point === undefined ? '-' : wordsOf(point)}`;
+      }),
+      scales: { x: labelScale(title, around), y: numberScale(figure.unit, values, logarithmic, around) },
+    },
+    plugins: [spreadPlugin(figure, lines, around)],
+  } as ChartConfiguration;
+}
+
+/** How percentiles are marked, from the lowest on. */
+export const PERCENTILE_SHAPES = [
+  { shape: 'circle', turned: 0 },
+  { shape: 'rectRot', turned: 0 },
+  { shape: 'triangle', turned: 90 },
+] as const;
+
+/** The configuration of a figure of percentiles: a row for every model, from its lowest to its highest percentile. */
+export function rangesOf(figure: Figure, around: Surroundings): ChartConfiguration {
+  const { series, labels } = figure;
+  const values = series.flatMap(({ points }) => points.flatMap((point) => (point ? [point.value] : [])));
+  const colours = series.map(({ model }) => colourOf(model, around));
+  const open = (i: number) =>
+    series[i]?.points.some((point) => point?.oversubscribed) || series[i]?.kind === 'simulated';
+  const marks = labels.map((label, i) => ({
+    type: 'line',
+    label,
+    showLine: false,
+    data: series.map(({ points }) => points[i]?.value ?? null),
+    pointStyle: PERCENTILE_SHAPES[i]?.shape ?? 'circle',
+    pointRotation: PERCENTILE_SHAPES[i]?.turned ?? 0,
+    pointRadius: 6,
+    pointHoverRadius: 8,
+    pointBorderWidth: 2,
+    borderColor: colours,
+    pointBackgroundColor: colours.map((colour, row) => (open(row) ? around.paper : colour)),
+  }));
+  const bars = {
+    type: 'bar',
+    label: '',
+    data: series.map(({ points }) => [points[0]?.value ?? null, points.at(-1)?.value ?? null]),
+    backgroundColor: colours.map((colour, row) =>
+      series[row]?.kind === 'simulated' ? around.stripes(colour) : through(colour),
+    ),
+    barThickness: 7,
+  };
+  return {
+    type: 'bar',
+    data: { labels: series.map(nameOf), datasets: [...marks, bars] },
+    options: {
+      ...commonOptions(around, (dataset, index) => {
+        const point = series[index]?.points[dataset];
+        return point === undefined ? '' : ` ${labels[dataset]}: ${wordsOf(point)} ${figure.unit}`;
+      }),
+      indexAxis: 'y',
+      scales: { y: labelScale('', around), x: numberScale(figure.unit, values, values.length > 0, around) },
+    },
+  } as unknown as ChartConfiguration;
+}
