@@ -66,6 +66,7 @@ const filter = (name: string, text: string) => `<label>${text}<select name="${na
 function figure(name: string, title: string, about: string, none = 'Nothing was measured here.'): string {
   return `<figure data-figure="${name}" data-none="${none}">
 <h3>${title}</h3><p class="soft">${about}</p>
+<ul class="keys" aria-hidden="true"></ul>
 <div class="scroll"><div class="plot"><canvas role="img"></canvas></div></div>
 <figcaption></figcaption>
 <details><summary>Numbers</summary><div></div></details>
@@ -100,8 +101,7 @@ ${figure('ratio', 'Compared with smr', 'Throughput over the median of smr at the
 </section>
 
 <section>
-<h2>At <span data-says="executors"></span></h2>
-<div class="at">${filter('executors', 'Executors')}</div>
+<div class="at"><h2>At <span data-says="executors"></span></h2>${filter('executors', 'Executors')}</div>
 <div class="figures pair">
 ${figure(
   'latency',
@@ -114,9 +114,8 @@ ${figure('workloads', 'Throughput by workload', 'Commands per second, median of 
 </section>
 
 <section>
-<h2>Refusals and sync points</h2>
+<div class="at"><h2>Refusals and sync points</h2><label id="by">By<select name="by"><option value="workload">workload</option><option value="fanout">leaf capacity</option></select></label></div>
 <p class="soft">Per 1,000 commands, at <span data-says="executors"></span>. A refused command did not fit within its leaf; it, and every later one on its key, is deferred to the next sync point. Where none is on its way, one is asked for by a retry.</p>
-<div class="at" id="by"><label>By<select name="by"><option value="workload">workload</option><option value="fanout">leaf capacity</option></select></label></div>
 <div class="figures pair small">
 ${figure('refused', 'Refused', 'Commands that did not fit within a leaf.', NO_EVENTS)}
 ${figure('deferred', 'Deferred', 'Commands that waited for a sync point.', NO_EVENTS)}

@@ -2,7 +2,7 @@
  * Figures as Chart.js configurations: bars beside each other for one or two labels and for words, lines for more numbers.
  * This module becomes part of the page's script: it imports nothing but types, and the page's own modules.
  */
-import type { Chart, ChartConfiguration, ChartDataset, Plugin } from 'chart.js';
+import type { Chart, ChartConfiguration, ChartDataset, Plugin, Scale } from 'chart.js';
 import { type Figure, nameOf, type Series, short, wordsOf } from './series.ts';
 
 /** How a model is drawn, everywhere and always: two colours, for light and dark paper, and a shape. */
@@ -81,7 +81,6 @@ function datasetOf(series: Series, lines: boolean, around: Surroundings): ChartD
       maxBarThickness: 44,
       categoryPercentage: 0.86,
       barPercentage: 0.9,
-      minBarLength: 1,
     };
   }
   return {
@@ -125,13 +124,19 @@ function spreadPlugin(figure: Figure, lines: boolean, around: Surroundings): Plu
     for (const [i, value] of reference.values.entries()) {
       const middle = scales.x.getPixelForValue(i);
       const height = scales.y.getPixelForValue(value);
-      ctx.moveTo(middle - half, height);
-      ctx.lineTo(middle + half, height);
+      if (!lines || i === 0) ctx.moveTo(middle - half, height);
+      ctx.lineTo(lines ? middle : middle + half, height);
     }
     ctx.stroke();
+    ctx.setLineDash([]);
     ctx.font = `11px ${around.font}`;
     ctx.textAlign = 'right';
-    ctx.fillText(reference.label, chartArea.right - 2, scales.y.getPixelForValue(reference.values.at(-1) ?? 0) - 4);
+    const height = scales.y.getPixelForValue(reference.values.at(-1) ?? 0) - 5;
+    // On paper, over whatever is drawn there.
+    ctx.lineWidth = 4;
+    ctx.strokeStyle = around.paper;
+    ctx.strokeText(reference.label, chartArea.right - 2, height);
+    ctx.fillText(reference.label, chartArea.right - 2, height);
   };
   const drawSeries = (chart: Chart, index: number) => {
     const { ctx, scales } = chart;
@@ -181,11 +186,9 @@ function spreadPlugin(figure: Figure, lines: boolean, around: Surroundings): Plu
   };
 }
 
-/** A tick of a logarithmic scale: 1, 2 and 5 of each power of ten. */
-function logarithmicTick(value: number): string {
-  return [1, 2, 5].includes(Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(2)))
-    ? short(value)
-    : '';
+/** Whether a value is 1, 2 or 5 times a power of ten. */
+function isRound(value: number): boolean {
+  return /^[125](\.0)?e/.test(value.toExponential(1));
 }
 
 /** A scale of numbers, from 0 or logarithmic, on which all of `values` lie. */
@@ -201,8 +204,13 @@ function numberScale(title: string, values: readonly number[], logarithmic: bool
     border: { display: false },
     ticks: {
       color: around.ink,
-      maxTicksLimit: logarithmic ? 30 : 7,
-      callback: (value: number | string) => (logarithmic ? logarithmicTick(Number(value)) : short(Number(value))),
+      autoSkipPadding: 10,
+      maxTicksLimit: logarithmic ? 12 : 7,
+      maxRotation: 0,
+      callback: (value: number | string) => short(Number(value)),
+    },
+    afterBuildTicks: (scale: Scale) => {
+      if (logarithmic) scale.ticks = scale.ticks.filter(({ value }) => isRound(value));
     },
   };
 }
@@ -218,12 +226,11 @@ function labelScale(title: string, around: Surroundings) {
   };
 }
 
-function commonOptions(around: Surroundings, label: (dataset: number, index: number) => string) {
+function commonOptions(label: (dataset: number, index: number) => string) {
   return {
     animation: false as const,
     responsive: true,
     maintainAspectRatio: false,
-    font: { family: around.font },
     layout: { padding: { top: 14, right: 8 } },
     plugins: {
       // The page has one legend for all charts, which keys can reach.
@@ -254,7 +261,7 @@ export function chartOf(figure: Figure, around: Surroundings): ChartConfiguratio
       datasets: figure.series.map((series) => datasetOf(series, lines, around)),
     },
     options: {
-      ...commonOptions(around, (dataset, index) => {
+      ...commonOptions((dataset, index) => {
         const series = figure.series[dataset] as Series;
         const point = series.points[index];
         return ` ${nameOf(series)}: ${point === undefined ? '-' : wordsOf(point)}`;
@@ -271,6 +278,12 @@ export const PERCENTILE_SHAPES = [
   { shape: 'rectRot', turned: 0 },
   { shape: 'triangle', turned: 90 },
 ] as const;
+
+/** In two lines, for narrow pages. */
+function rowName(series: Series): string[] {
+  const wrong = series.points.some((point) => point?.verified === false);
+  return `${wrong ? '! ' : ''}${nameOf(series)}`.split(/ (?=\()/);
+}
 
 /** The configuration of a figure of percentiles: a row for every model, from its lowest to its highest percentile. */
 export function rangesOf(figure: Figure, around: Surroundings): ChartConfiguration {
@@ -303,9 +316,9 @@ export function rangesOf(figure: Figure, around: Surroundings): ChartConfigurati
   };
   return {
     type: 'bar',
-    data: { labels: series.map(nameOf), datasets: [...marks, bars] },
+    data: { labels: series.map(rowName), datasets: [...marks, bars] },
     options: {
-      ...commonOptions(around, (dataset, index) => {
+      ...commonOptions((dataset, index) => {
         const point = series[index]?.points[dataset];
         return point === undefined ? '' : ` ${labels[dataset]}: ${wordsOf(point)} ${figure.unit}`;
       }),

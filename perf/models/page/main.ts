@@ -23,6 +23,7 @@ import {
   optionsOf,
   ratioByExecutors,
   remarksOf,
+  type Series,
   settle,
   sorted,
   throughputByExecutors,
@@ -73,6 +74,21 @@ function swatch(model: string): SVGSVGElement {
   path.setAttribute('transform', `rotate(${turned} 8 8)`);
   svg.append(path);
   return svg;
+}
+
+/** Gives an element a model's colours; the style picks one. */
+function coloured<T extends HTMLElement>(made: T, model: string): T {
+  made.style.setProperty('--light', colourOf(model, { dark: false }));
+  made.style.setProperty('--dark', colourOf(model, { dark: true }));
+  return made;
+}
+
+/** An entry of a figure's legend. */
+function key(series: Series): HTMLElement {
+  return coloured(
+    element('li', { className: `hued ${series.kind}` }, swatch(series.model), nameOf(series)),
+    series.model,
+  );
 }
 
 const darkPaper = matchMedia('(prefers-color-scheme: dark)');
@@ -148,30 +164,23 @@ function drawFigure(name: string, around: Surroundings): void {
   const empty = figure.series.length === 0;
   frame.classList.toggle('empty', empty);
   const none = all.series.length > 0 ? 'All models that were measured here are hidden.' : (frame.dataset.none ?? '');
-  one('figcaption', frame).textContent = empty ? none : marksOf(figure, machine.cores).join(' ');
+  const ranges = name === 'latency';
+  const open = ranges || isLines(figure) ? 'Hollow' : 'Faded';
+  one('figcaption', frame).textContent = empty ? none : marksOf(figure, open, machine.cores).join(' ');
+  // The rows of ranges have names.
+  one('.keys', frame).replaceChildren(...(ranges ? [] : figure.series.map(key)));
   one('details > div', frame).replaceChildren(...(empty ? [] : [tableOf(figure)]));
   charts.get(name)?.destroy();
   charts.delete(name);
   canvas.setAttribute('aria-label', describe(figure, one('h3', frame).textContent ?? ''));
   if (empty) return;
-  const ranges = name === 'latency';
   plot.style.minWidth = ranges ? '' : `${leastWidth(figure)}px`;
-  if (ranges) plot.style.height = `${90 + 30 * figure.series.length}px`;
+  if (ranges) plot.style.height = `${90 + 32 * figure.series.length}px`;
   charts.set(name, new Chart(canvas, ranges ? rangesOf(figure, around) : chartOf(figure, around)));
 }
 
-const NAMES: Readonly<Record<string, string>> = {
-  clients: 'clients send and wait',
-  drain: 'drain of filled rings',
-  simulated: 'simulated',
-};
-
 function optionText(dimension: Dimension, value: string): string {
-  if (dimension === 'kind')
-    return value
-      .split('+')
-      .map((kind) => NAMES[kind] ?? kind)
-      .join(', and ');
+  if (dimension === 'kind') return value.split('+').join(' and ');
   return /^\d+$/.test(value) ? Number(value).toLocaleString('en') : value;
 }
 
@@ -180,9 +189,12 @@ function drawFilters(): void {
     const select = one<HTMLSelectElement>(`select[name="${dimension}"]`);
     const options = optionsOf(cells, dimension, choice.kind);
     select.replaceChildren(...options.map((value) => element('option', { value }, optionText(dimension, value))));
-    select.value = choice[dimension];
-    // Few reports vary these.
-    const rare = dimension === 'clients' || dimension === 'fanout';
+    select.value = options.length === 1 ? (options[0] as string) : choice[dimension];
+    // Few reports vary these, and a window means something only where clients wait.
+    const rare =
+      dimension === 'clients' ||
+      dimension === 'fanout' ||
+      (dimension === 'window' && !choice.kind.split('+').includes('clients'));
     const label = select.closest('label');
     if (label !== null) label.hidden = rare && options.length < 2;
   }
@@ -204,10 +216,8 @@ function cellRow(cell: Cell): HTMLTableRowElement {
   for (const { title, value, text } of columns) {
     const it = value(cell);
     if (title === 'model') {
-      const name = element('th', { scope: 'row' }, swatch(cell.model), cell.model);
-      name.style.setProperty('--light', colourOf(cell.model, { dark: false }));
-      name.style.setProperty('--dark', colourOf(cell.model, { dark: true }));
-      row.append(name);
+      const name = element('th', { scope: 'row', className: `hued ${cell.kind}` }, swatch(cell.model), cell.model);
+      row.append(coloured(name, cell.model));
     } else if (title === 'remarks') {
       const marks = remarksOf(cell).map((mark) => element('span', { className: `mark ${mark.toLowerCase()}` }, mark));
       row.append(element('td', { className: 'remarks' }, ...marks));
@@ -248,10 +258,7 @@ function makeTable(): void {
 function makeLegend(): void {
   const labels = models.map((model) => {
     const input = element('input', { type: 'checkbox', name: 'model', value: model });
-    const label = element('label', { className: 'model' }, input, swatch(model), model);
-    label.style.setProperty('--light', colourOf(model, { dark: false }));
-    label.style.setProperty('--dark', colourOf(model, { dark: true }));
-    return label;
+    return coloured(element('label', { className: 'hued' }, input, swatch(model), model), model);
   });
   one('#models').append(...labels);
 }
@@ -267,9 +274,10 @@ function writeAddress(): void {
 
 function readAddress(): void {
   const words = new URLSearchParams(location.hash.slice(1));
-  const wanted = { ...choice };
-  for (const dimension of DIMENSIONS) wanted[dimension] = words.get(dimension) ?? choice[dimension];
-  choice = settle(cells, wanted, 'kind');
+  for (const dimension of DIMENSIONS) {
+    const value = words.get(dimension) ?? '';
+    if (optionsOf(cells, dimension, choice.kind).includes(value)) choice = settle(cells, choice, dimension, value);
+  }
   view.hidden = new Set(
     words
       .get('hidden')
@@ -297,7 +305,7 @@ function changed({ target }: Event): void {
   else if (target instanceof HTMLSelectElement) {
     const dimension = target.name as Dimension;
     const before = choice;
-    choice = settle(cells, { ...choice, [dimension]: target.value }, dimension);
+    choice = settle(cells, choice, dimension, target.value);
     const others = DIMENSIONS.filter((other) => other !== dimension && choice[other] !== before[other]);
     one('#moved').textContent =
       others.length === 0
@@ -319,6 +327,7 @@ function printed(now: boolean): void {
 }
 
 if (cells.length > 0) {
+  Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   // Leaf capacities are the more telling view, where they were varied.
   const varied = new Set(cells.map((cell) => valueIn(cell, 'fanout'))).size > 1;
   if (varied) view.by = 'fanout';

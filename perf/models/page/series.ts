@@ -68,24 +68,32 @@ function isOfKind(cell: Cell, kind: string): boolean {
   return kind.split('+').includes(cell.kind);
 }
 
+function varies(cells: readonly Cell[], dimension: Dimension): boolean {
+  return new Set(cells.map((cell) => valueIn(cell, dimension))).size > 1;
+}
+
 /** What a filter offers, given the kind chosen. Simulated cells can also be seen beside those of another kind. */
 export function optionsOf(cells: readonly Cell[], dimension: Dimension, kind: string): string[] {
-  if (dimension !== 'kind') {
-    return inOrder(cells.filter((cell) => isOfKind(cell, kind)).map((cell) => valueIn(cell, dimension)));
+  if (dimension === 'kind') {
+    const kinds = distinct(cells.map((cell) => cell.kind));
+    const measured = kinds.filter((one) => one !== 'simulated');
+    return [...kinds, ...(measured.length < kinds.length ? measured.map((one) => `${one}+simulated`) : [])];
   }
-  const kinds = distinct(cells.map((cell) => cell.kind));
-  const measured = kinds.filter((one) => one !== 'simulated');
-  return [...kinds, ...(measured.length < kinds.length ? measured.map((one) => `${one}+simulated`) : [])];
+  const groups = kind.split('+').map((one) => cells.filter((cell) => cell.kind === one));
+  const varied = groups.filter((group) => varies(group, dimension));
+  const those = !OF_CLIENTS.includes(dimension) ? groups : varied.length > 0 ? varied : groups.slice(0, 1);
+  return inOrder(those.flat().map((cell) => valueIn(cell, dimension)));
 }
 
 function choiceOf(cell: Cell): Choice {
   return Object.fromEntries(DIMENSIONS.map((dimension) => [dimension, valueIn(cell, dimension)])) as Choice;
 }
 
-/** The point measured most widely, at its largest number of executors. Undefined if there is no cell. */
+/** The point measured (if none is, simulated) most widely, at its largest number of executors. Undefined if there is no cell. */
 export function firstChoice(cells: readonly Cell[]): Choice | undefined {
   const groups = new Map<string, Cell[]>();
-  for (const cell of cells) {
+  const measured = cells.filter(({ kind }) => kind !== 'simulated');
+  for (const cell of measured.length > 0 ? measured : cells) {
     const key = JSON.stringify({ ...choiceOf(cell), executors: '' });
     groups.set(key, [...(groups.get(key) ?? []), cell]);
   }
@@ -100,33 +108,38 @@ function fits(cell: Cell, dimension: Dimension, choice: Choice): boolean {
 }
 
 /**
- * The choice nearest to the one wanted of which there are cells: what was set last stays, of the rest as much as can.
- * Not every combination is measured.
+ * Sets one dimension. Not every combination is measured: of the rest as much stays as can. A value that no cell has
+ * changes nothing.
  */
-export function settle(cells: readonly Cell[], wanted: Choice, last: Dimension): Choice {
+export function settle(cells: readonly Cell[], choice: Choice, dimension: Dimension, value: string): Choice {
+  const wanted = { ...choice, [dimension]: value };
   let best: Cell | undefined;
   let most = -1;
   for (const cell of cells) {
-    if (!fits(cell, last, wanted)) continue;
-    // The kind weighs more than all others: a filter does not leave it without need.
-    const agree = DIMENSIONS.filter((dimension) => fits(cell, dimension, wanted)).length;
+    if (!fits(cell, dimension, wanted)) continue;
+    // The kind weighs more than all others: no other filter leaves it without need.
+    const agree = DIMENSIONS.filter((one) => fits(cell, one, wanted)).length;
     const score = agree + (fits(cell, 'kind', wanted) ? DIMENSIONS.length : 0);
     if (score > most) [best, most] = [cell, score];
   }
-  if (best === undefined) return firstChoice(cells) ?? wanted;
+  if (best === undefined) return choice;
   return { ...choiceOf(best), kind: fits(best, 'kind', wanted) ? wanted.kind : best.kind };
 }
 
 /** The cells of a choice; dimensions that are `free` do not matter. */
 export function chosen(cells: readonly Cell[], choice: Choice, free: readonly Dimension[] = []): Cell[] {
-  const ofKind = cells.filter((cell) => isOfKind(cell, choice.kind));
-  const varied = (kind: string, dimension: Dimension) =>
-    distinct(ofKind.filter((cell) => cell.kind === kind).map((cell) => valueIn(cell, dimension))).length > 1;
-  const matters = (cell: Cell, dimension: Dimension) =>
-    !free.includes(dimension) && (!OF_CLIENTS.includes(dimension) || varied(cell.kind, dimension));
-  return ofKind.filter((cell) =>
-    DIMENSIONS.every((dimension) => !matters(cell, dimension) || fits(cell, dimension, choice)),
-  );
+  return choice.kind.split('+').flatMap((kind) => {
+    const ofKind = cells.filter((cell) => cell.kind === kind);
+    const matter = DIMENSIONS.filter(
+      (dimension) => !free.includes(dimension) && !(OF_CLIENTS.includes(dimension) && !varies(ofKind, dimension)),
+    );
+    // The baseline has one executor, and may have been looked at only once.
+    const ofBaseline = ofKind.filter(({ model }) => model === BASELINE);
+    const matterOfBaseline = varies(ofBaseline, 'executors') ? matter : matter.filter((one) => one !== 'executors');
+    return ofKind.filter((cell) =>
+      (cell.model === BASELINE ? matterOfBaseline : matter).every((dimension) => fits(cell, dimension, choice)),
+    );
+  });
 }
 
 /**
@@ -180,16 +193,18 @@ function over(
   labelOf: (cell: Cell) => string,
   measure: (cell: Cell) => Point | undefined,
 ): Series[] {
-  const names = distinct(cells.map(({ model, kind }) => JSON.stringify([model, kind])));
-  return names.map((name) => {
-    const [model, kind] = JSON.parse(name) as [string, string];
-    const own = cells.filter((cell) => cell.model === model && cell.kind === kind);
-    const points = labels.map((label) => {
-      const cell = own.find((one) => labelOf(one) === label);
-      return cell === undefined ? undefined : measure(cell);
+  const kinds = distinct(cells.map(({ kind }) => kind));
+  return distinct(cells.map(({ model }) => model))
+    .flatMap((model) => kinds.map((kind) => ({ model, kind })))
+    .flatMap(({ model, kind }) => {
+      const own = cells.filter((cell) => cell.model === model && cell.kind === kind);
+      if (own.length === 0) return [];
+      const points = labels.map((label) => {
+        const cell = own.find((one) => labelOf(one) === label);
+        return cell === undefined ? undefined : measure(cell);
+      });
+      return [{ model, kind, points }];
     });
-    return { model, kind, points };
-  });
 }
 
 /** Drops models of which there is no number. */
@@ -268,17 +283,16 @@ export function latencies(cells: readonly Cell[], choice: Choice): Figure {
   return { axis: 'percentile', labels: PERCENTILES, unit: 'ms', series };
 }
 
-/** What the marks of a figure mean, as far as it has them. */
-export function marksOf({ series }: Figure, cores: number): string[] {
+/** What the marks of a figure mean, as far as it has them. @param open how it draws what is oversubscribed */
+export function marksOf({ series }: Figure, open: string, cores: number): string[] {
   const points = series.flatMap((one) => one.points.filter((point) => point !== undefined));
-  const wrong = points.filter(({ verified }) => !verified).length;
   return [
     ...(points.some(({ low, high }) => low < high) ? ['Whiskers: slowest and fastest run.'] : []),
     ...(points.some(({ oversubscribed }) => oversubscribed)
-      ? [`Light or hollow (*): oversubscribed, more threads than the ${cores} cores.`]
+      ? [`${open}: oversubscribed, more threads than the ${cores} cores.`]
       : []),
     ...(series.some(({ kind }) => kind === 'simulated') ? ['Dashed: simulated, not measured.'] : []),
-    ...(wrong > 0 ? [`${wrong} of ${points.length} NOT VERIFIED (!).`] : []),
+    ...(points.every(({ verified }) => verified) ? [] : ['!: NOT VERIFIED.']),
   ];
 }
 
@@ -296,7 +310,7 @@ export function short(value: number): string {
 /** A number with its spread and marks, in words. */
 export function wordsOf({ value, low, high, oversubscribed, verified }: Point): string {
   const range = low < high ? ` (${short(low)} to ${short(high)})` : '';
-  return `${short(value)}${range}${oversubscribed ? ' *' : ''}${verified ? '' : ' NOT VERIFIED'}`;
+  return `${short(value)}${range}${oversubscribed ? ', oversubscribed' : ''}${verified ? '' : ', NOT VERIFIED'}`;
 }
 
 /** A figure in a sentence, for who cannot see it. */

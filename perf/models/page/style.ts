@@ -22,7 +22,6 @@ export const STYLE = `
     --warn-paper: #4a2413;
     --warn-ink: #ffc9a8;
   }
-  .model, th { --hue: var(--dark); }
 }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
@@ -41,7 +40,7 @@ p { margin: .25rem 0 1rem; max-width: 46rem; }
 .soft, figcaption, caption { color: var(--ink-soft); }
 [hidden] { display: none !important; }
 
-.machine { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, auto)); gap: .6rem 1.5rem; margin: 1.25rem 0; }
+.machine { display: flex; flex-wrap: wrap; gap: .6rem 2.2rem; margin: 1.25rem 0; }
 .machine div { min-width: 0; }
 .machine dt { font-size: .8rem; color: var(--ink-soft); }
 .machine dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
@@ -60,23 +59,26 @@ input[type="checkbox"] { width: 1.05rem; height: 1.05rem; margin: 0; accent-colo
 fieldset { border: 0; margin: .7rem 0 0; padding: 0; min-width: 0; }
 legend { font-size: .8rem; color: var(--ink-soft); padding: 0; }
 #models { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; }
-.model { display: flex; align-items: center; gap: .4rem; font-size: .95rem; min-height: 2rem; }
-.model, th { --hue: var(--light); }
-svg { width: .95em; height: .95em; flex: none; fill: var(--hue); }
+.hued { --hue: var(--light); }
+#models label { display: flex; align-items: center; gap: .4rem; font-size: .95rem; min-height: 2rem; }
+svg { width: .95em; height: .95em; flex: none; fill: var(--hue); overflow: visible; }
+.simulated svg { fill: none; stroke: var(--hue); stroke-width: 1.5; stroke-dasharray: 3 2; }
+.keys { display: flex; flex-wrap: wrap; gap: .1rem .9rem; margin: .2rem 0 .4rem; padding: 0; list-style: none; font-size: .8rem; }
+.keys li { display: flex; align-items: center; gap: .3rem; }
 #moved { min-height: 1.3em; margin: .4rem 0 0; font-size: .85rem; }
 #moved:empty { min-height: 0; margin: 0; }
-.at { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: end; margin: 0 0 .8rem; }
-.at p { margin: 0; }
+.at { display: flex; flex-wrap: wrap; gap: .4rem 1.5rem; align-items: end; margin: 2.5rem 0 .8rem; }
+.at h2 { margin: 0; }
 
-.figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem; }
+.figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem; align-items: start; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: .6rem; padding: 1rem; min-width: 0; }
 figure > p { font-size: .85rem; margin: 0 0 .3rem; }
 .scroll { overflow-x: auto; }
 .plot { position: relative; height: 21rem; }
 .small .plot { height: 14rem; }
-.empty .scroll, .empty details { display: none; }
+.empty .scroll, .empty .keys, .empty details { display: none; }
 figcaption { font-size: .85rem; min-height: 1.3em; }
-.empty figcaption { padding: 1.2rem 0; }
+.empty figcaption { padding-top: .4rem; }
 details { font-size: .85rem; margin-top: .4rem; }
 summary { cursor: pointer; color: var(--accent); width: max-content; max-width: 100%; }
 details > div { overflow-x: auto; }
@@ -110,6 +112,9 @@ tbody th svg { margin-right: .4rem; vertical-align: -.1em; }
 .glossary dd { margin: 0; }
 footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .85rem; color: var(--ink-soft); }
 
+@media screen and (prefers-color-scheme: dark) {
+  :root:not(.printing) .hued { --hue: var(--dark); }
+}
 @media (min-width: 64rem) {
   .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
@@ -119,6 +124,7 @@ footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .85rem; color: var(
   h1 { font-size: 1.5rem; }
   figure { padding: .7rem; }
   .filters { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .filters select { width: 100%; }
   .glossary { grid-template-columns: minmax(0, 1fr); gap: 0; }
   .glossary dd { margin-bottom: .5rem; }
 }
