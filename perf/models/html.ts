@@ -124,7 +124,7 @@ ${figure('syncPoints', 'Sync points', 'Times that all executors met.', NO_EVENTS
 </div>
 </section>
 
-<section>
+<section class="wide">
 <h2>All cells</h2>
 <p class="soft"><span id="count"></span>. A heading sorts by its column.</p>
 <label class="check"><input type="checkbox" name="only">Only what is chosen above</label>

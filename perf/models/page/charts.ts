@@ -14,17 +14,20 @@ export interface Look {
   readonly turned?: number;
 }
 
-/** After Okabe and Ito: told apart with any kind of colour vision. Shapes help where lines cross. */
+/**
+ * Chosen so that every two of them lie far apart (in CIE Lab) for normal, protan, deutan and tritan vision, and stand out
+ * from the paper. Shapes help where lines cross.
+ */
 export const LOOKS: Readonly<Record<string, Look>> = {
-  direct: { light: '#8c8c8c', dark: '#9a9a9a', shape: 'triangle', turned: 90 },
-  smr: { light: '#1f1f1f', dark: '#f2f2f2', shape: 'circle' },
-  pipelined: { light: '#c98a00', dark: '#f0b840', shape: 'triangle', turned: 90 },
-  sdpe: { light: '#45a5dd', dark: '#7cc8f4', shape: 'triangle', turned: -90 },
-  'sdpe-pairwise': { light: '#7d2a63', dark: '#c77bb0', shape: 'triangle', turned: -90 },
-  'execute-verify': { light: '#d184b1', dark: '#f3b3d6', shape: 'triangle', turned: 180 },
-  psmr: { light: '#0063a8', dark: '#3b8ee0', shape: 'rect' },
-  'opt-psmr': { light: '#d55e00', dark: '#ff7a2b', shape: 'rectRot' },
-  keyed: { light: '#00805e', dark: '#1fbd93', shape: 'triangle' },
+  direct: { light: '#8f9495', dark: '#757b74', shape: 'triangle', turned: 90 },
+  smr: { light: '#151414', dark: '#f7f8f7', shape: 'circle' },
+  pipelined: { light: '#cc8400', dark: '#fca400', shape: 'triangle', turned: 90 },
+  sdpe: { light: '#399bca', dark: '#3aa7ef', shape: 'triangle', turned: -90 },
+  'sdpe-pairwise': { light: '#ad328e', dark: '#a7439c', shape: 'triangle', turned: -90 },
+  'execute-verify': { light: '#6b2f4e', dark: '#d09abc', shape: 'triangle', turned: 180 },
+  psmr: { light: '#1950b4', dark: '#2b62e2', shape: 'rect' },
+  'opt-psmr': { light: '#bd320f', dark: '#f17041', shape: 'rectRot' },
+  keyed: { light: '#0b7449', dark: '#20ea97', shape: 'triangle' },
 };
 const UNKNOWN: Look = { light: '#666666', dark: '#b0b0b0', shape: 'circle' };
 

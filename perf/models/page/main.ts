@@ -216,14 +216,14 @@ function cellRow(cell: Cell): HTMLTableRowElement {
   for (const { title, value, text } of columns) {
     const it = value(cell);
     if (title === 'model') {
-      const name = element('th', { scope: 'row', className: `hued ${cell.kind}` }, swatch(cell.model), cell.model);
+      const name = element('th', { scope: 'row', className: `hued ${cell.kind}` }, swatch(cell.model), nameOf(cell));
       row.append(coloured(name, cell.model));
     } else if (title === 'remarks') {
       const marks = remarksOf(cell).map((mark) => element('span', { className: `mark ${mark.toLowerCase()}` }, mark));
       row.append(element('td', { className: 'remarks' }, ...marks));
     } else if (typeof it === 'number') {
       row.append(element('td', { className: 'number' }, text === undefined ? String(it) : text(it)));
-    } else row.append(element('td', {}, it ?? '-'));
+    } else row.append(element('td', { className: text === undefined ? '' : 'number' }, it ?? '-'));
   }
   return row;
 }
@@ -310,7 +310,7 @@ function changed({ target }: Event): void {
     one('#moved').textContent =
       others.length === 0
         ? ''
-        : `Also changed, because that was not measured: ${others.map((other) => `${other} ${optionText(other, choice[other])}`).join(', ')}.`;
+        : `Not every combination was measured, so this changed too: ${others.map((other) => `${other} ${optionText(other, choice[other])}`).join(', ')}.`;
   } else if (target instanceof HTMLInputElement && target.name === 'logarithmic') view.logarithmic = target.checked;
   else if (target instanceof HTMLInputElement && target.name === 'model') {
     if (target.checked) view.hidden.delete(target.value);

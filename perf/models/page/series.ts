@@ -359,7 +359,7 @@ export function columnsOf(cells: readonly Cell[]): Column[] {
     { title: 'executors', value: ({ executors }) => executors },
     { title: 'replicas', value: ({ replicas }) => replicas },
     { title: 'clients', value: ({ clients }) => clients },
-    { title: 'leaf capacity', value: ({ fanout }) => fanout },
+    { title: 'leaf capacity', value: ({ fanout }) => fanout, text: whole },
     { title: 'commands/s', value: ({ commandsPerSecond }) => commandsPerSecond.median, text: whole },
     { title: 'slowest run', value: ({ commandsPerSecond }) => commandsPerSecond.min, text: whole },
     { title: 'fastest run', value: ({ commandsPerSecond }) => commandsPerSecond.max, text: whole },

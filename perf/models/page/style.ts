@@ -128,17 +128,23 @@ footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .85rem; color: var(
   .glossary { grid-template-columns: minmax(0, 1fr); gap: 0; }
   .glossary dd { margin-bottom: .5rem; }
 }
+@page { margin: 12mm; }
+@page wide { size: landscape; margin: 10mm; }
 @media print {
   body { background: none; font-size: 10pt; }
   main, header, footer { max-width: none; padding: 0; }
-  figure, .controls { break-inside: avoid; border-color: #bbb; }
+  h2, .at, section > p { break-after: avoid; }
+  figure, .controls, tr { break-inside: avoid; }
+  figure, .controls { border-color: #bbb; }
   details, .cells button::after, .check { display: none !important; }
   canvas { max-width: 100%; }
   .scroll { overflow: visible; }
   .plot { min-width: 0 !important; }
+  .wide { page: wide; }
   .cells { max-height: none; overflow: visible; border: 0; }
-  .cells table { font-size: 5.5pt; }
-  .cells th, .cells td, .cells button { padding: .1rem .2rem !important; white-space: normal; position: static !important; }
-  tr { break-inside: avoid; }
+  .cells table { width: 100%; font-size: 6.5pt; }
+  .cells th, .cells td, .cells button { padding: .1rem .2rem !important; position: static !important; }
+  .cells thead th { white-space: normal; }
+  .mark { font-size: 1em; border: 0; padding: 0; }
 }
 `;
