@@ -1,5 +1,5 @@
 /** How the page looks. */
-export const STYLE = `
+export const STYLE: string = `
 :root {
   color-scheme: light dark;
   --paper: #f6f6f4;
