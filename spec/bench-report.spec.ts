@@ -487,7 +487,7 @@ describe('charts', () => {
     const cells = [cell({ verified: false }), cell({ model: 'psmr' }), simulated({ model: 'opt-psmr' })];
     const figure = latencies(cells, { ...first(cells), kind: 'clients+simulated' });
     const { labels, datasets } = loose(rangesOf(figure, around)).data;
-    expect(labels).toEqual([['! smr'], ['psmr'], ['opt-psmr', '(simulated)']]);
+    expect(labels).toEqual(['! smr', 'psmr', ['opt-psmr', '(simulated)']]);
     expect(datasets.map(({ label }: { label: string }) => label)).toEqual(['p50', 'p99', 'p99.9', '']);
     expect(datasets[3].data[0]).toEqual([1, 3]);
   });

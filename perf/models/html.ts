@@ -115,12 +115,12 @@ ${figure('workloads', 'Throughput by workload', 'Commands per second, median of 
 
 <section>
 <div class="at"><h2>Refusals and sync points</h2><label id="by">By<select name="by"><option value="workload">workload</option><option value="fanout">leaf capacity</option></select></label></div>
-<p class="soft">Per 1,000 commands, at <span data-says="executors"></span>. A refused command did not fit within its leaf; it, and every later one on its key, is deferred to the next sync point. Where none is on its way, one is asked for by a retry.</p>
+<p class="soft">Per 1,000 commands, at <span data-says="executors"></span>. In opt-psmr a command that does not fit into its leaf is refused, and later ones on its key are deferred: they all run at the next sync point, which a retry asks for if none is on its way.</p>
 <div class="figures pair small">
-${figure('refused', 'Refused', 'Commands that did not fit within a leaf.', NO_EVENTS)}
-${figure('deferred', 'Deferred', 'Commands that waited for a sync point.', NO_EVENTS)}
-${figure('retried', 'Retried', 'Sync points asked for by executors.', NO_EVENTS)}
-${figure('syncPoints', 'Sync points', 'Times that all executors met.', NO_EVENTS)}
+${figure('refused', 'Refused', 'Commands that did not fit into their leaf.', NO_EVENTS)}
+${figure('deferred', 'Deferred', 'Commands put off because they came after a refused one on the same key.', NO_EVENTS)}
+${figure('retried', 'Retried', 'Sync points asked for (opt-psmr); batches undone and repeated in order (execute-verify).', NO_EVENTS)}
+${figure('syncPoints', 'Sync points', 'Times that executors met; batches verified (execute-verify).', NO_EVENTS)}
 </div>
 </section>
 
@@ -179,7 +179,7 @@ ${empty ? '' : verdict(report)}
 ${empty ? EMPTY : BODY}
 ${empty ? '' : glossary(report)}
 </main>
-<footer>Made by sabtree bench. Ratios taken on a busy machine say more than times. The charts are drawn by Chart.js (MIT); its licence stands in this page's source.</footer>
+<footer>Made by sabtree bench. Ratios taken on a busy machine say more than times. ${empty ? '' : "The charts are drawn by Chart.js (MIT); its licence stands in this page's source."}</footer>
 <script type="application/json" id="report">${escapeJson(report)}</script>
 ${scripts}
 </body>

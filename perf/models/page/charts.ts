@@ -114,6 +114,12 @@ function stroke(ctx: CanvasRenderingContext2D, ink: string, seam: string, path: 
   ctx.stroke();
 }
 
+/** A label with something in brackets in two lines, for narrow pages. */
+function inLines(label: string): string | string[] {
+  const lines = label.split(/ (?=\()/);
+  return lines.length > 1 ? lines : label;
+}
+
 /** Draws the reference, the range of the runs through every number, dashes around simulated bars, and ! where not verified. */
 function spreadPlugin(figure: Figure, lines: boolean, around: Surroundings): Plugin {
   const drawReference = ({ ctx, chartArea, scales }: Chart) => {
@@ -229,7 +235,10 @@ function labelScale(title: string, around: Surroundings) {
   };
 }
 
-function commonOptions(label: (dataset: number, index: number) => string) {
+/** @param titles of tooltips; @param label what one says of a number, '' for nothing */
+function commonOptions(axis: 'x' | 'y', titles: readonly string[], label: (dataset: number, index: number) => string) {
+  type Item = { readonly datasetIndex: number; readonly dataIndex: number };
+  const textOf = ({ datasetIndex, dataIndex }: Item) => label(datasetIndex, dataIndex);
   return {
     animation: false as const,
     responsive: true,
@@ -240,11 +249,13 @@ function commonOptions(label: (dataset: number, index: number) => string) {
       legend: { display: false },
       tooltip: {
         callbacks: {
-          label: ({ datasetIndex, dataIndex }: { datasetIndex: number; dataIndex: number }) =>
-            label(datasetIndex, dataIndex),
+          title: ([item]: readonly Item[]) => (item === undefined ? '' : titles[item.dataIndex]),
+          label: textOf,
         },
+        filter: (item: Item) => textOf(item) !== '',
       },
     },
+    interaction: { mode: 'index' as const, axis, intersect: false },
   };
 }
 
@@ -260,14 +271,14 @@ export function chartOf(figure: Figure, around: Surroundings): ChartConfiguratio
   return {
     type: lines ? 'line' : 'bar',
     data: {
-      labels: [...figure.labels],
+      labels: figure.labels.map(inLines),
       datasets: figure.series.map((series) => datasetOf(series, lines, around)),
     },
     options: {
-      ...commonOptions((dataset, index) => {
+      ...commonOptions('x', figure.labels, (dataset, index) => {
         const series = figure.series[dataset] as Series;
         const point = series.points[index];
-        return ` ${nameOf(series)}: ${point === undefined ? '-' : wordsOf(point)}`;
+        return point === undefined ? '' : ` ${nameOf(series)}: ${wordsOf(point)}`;
       }),
       scales: { x: labelScale(title, around), y: numberScale(figure.unit, values, logarithmic, around) },
     },
@@ -282,10 +293,9 @@ export const PERCENTILE_SHAPES = [
   { shape: 'triangle', turned: 90 },
 ] as const;
 
-/** In two lines, for narrow pages. */
-function rowName(series: Series): string[] {
+function rowName(series: Series): string | string[] {
   const wrong = series.points.some((point) => point?.verified === false);
-  return `${wrong ? '! ' : ''}${nameOf(series)}`.split(/ (?=\()/);
+  return inLines(`${wrong ? '! ' : ''}${nameOf(series)}`);
 }
 
 /** The configuration of a figure of percentiles: a row for every model, from its lowest to its highest percentile. */
@@ -321,7 +331,7 @@ export function rangesOf(figure: Figure, around: Surroundings): ChartConfigurati
     type: 'bar',
     data: { labels: series.map(rowName), datasets: [...marks, bars] },
     options: {
-      ...commonOptions((dataset, index) => {
+      ...commonOptions('y', series.map(nameOf), (dataset, index) => {
         const point = series[index]?.points[dataset];
         return point === undefined ? '' : ` ${labels[dataset]}: ${wordsOf(point)} ${figure.unit}`;
       }),

@@ -150,9 +150,13 @@ function tableOf({ labels, series, axis }: Figure): HTMLElement {
 
 const charts = new Map<string, ChartClass>();
 
+/** Pixels from which on a chart gets a row of the page for itself. */
+const BROAD = 520;
+
 /** Pixels that a chart needs to be read: a narrower page scrolls it. */
 function leastWidth(figure: Figure): number {
-  return isLines(figure) ? 0 : 70 + figure.labels.length * Math.max(34, 9 * figure.series.length);
+  const label = figure.axis === 'workload' ? 60 : 34;
+  return isLines(figure) ? 0 : 70 + figure.labels.length * Math.max(label, 9 * figure.series.length);
 }
 
 function drawFigure(name: string, around: Surroundings): void {
@@ -174,9 +178,14 @@ function drawFigure(name: string, around: Surroundings): void {
   charts.delete(name);
   canvas.setAttribute('aria-label', describe(figure, one('h3', frame).textContent ?? ''));
   if (empty) return;
+  const scroll = one<HTMLElement>('.scroll', frame);
+  frame.classList.toggle('broad', !ranges && leastWidth(figure) > BROAD);
   plot.style.minWidth = ranges ? '' : `${leastWidth(figure)}px`;
   if (ranges) plot.style.height = `${90 + 32 * figure.series.length}px`;
   charts.set(name, new Chart(canvas, ranges ? rangesOf(figure, around) : chartOf(figure, around)));
+  // What scrolls must be within reach of keys.
+  if (scroll.scrollWidth > scroll.clientWidth) scroll.tabIndex = 0;
+  else scroll.removeAttribute('tabindex');
 }
 
 function optionText(dimension: Dimension, value: string): string {
@@ -297,7 +306,6 @@ function drawCharts(): void {
 function draw(): void {
   drawFilters();
   drawCharts();
-  drawTable();
 }
 
 function changed({ target }: Event): void {
@@ -317,6 +325,9 @@ function changed({ target }: Event): void {
     else view.hidden.add(target.value);
   }
   draw();
+  // A large table takes its time, and shows all cells mostly.
+  const only = one<HTMLInputElement>('input[name="only"]');
+  if (only.checked || target === only) drawTable();
   writeAddress();
 }
 
@@ -337,6 +348,7 @@ if (cells.length > 0) {
   one<HTMLSelectElement>('select[name="by"]').value = view.by;
   one<HTMLElement>('#by').hidden = !varied;
   draw();
+  drawTable();
   document.addEventListener('change', changed);
   darkPaper.addEventListener('change', drawCharts);
   addEventListener('beforeprint', () => printed(true));

@@ -116,7 +116,7 @@ footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .85rem; color: var(
   :root:not(.printing) .hued { --hue: var(--dark); }
 }
 @media (min-width: 64rem) {
-  .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .pair:not(:has(.broad)) { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @media (max-width: 40rem) {
   main, header, footer { padding-left: .8rem; padding-right: .8rem; }
