@@ -5,11 +5,12 @@
 import type { Attachment } from '../engine/attachment.ts';
 import { pauseBefore } from '../engine/backoff.ts';
 import type { CheckReport } from '../engine/check.ts';
-import type { KeyType } from '../engine/keys.ts';
+import { type KeyType, writeKey } from '../engine/keys.ts';
 import { type Range, RangeWalk } from '../engine/range.ts';
 import { TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
 import type { ScalarType } from '../engine/values.ts';
+import { STATUS_TRUE } from '../layout/operation.ts';
 import { STATE_READ_ONLY, STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
 import type { Streams } from './streams.ts';
@@ -67,15 +68,15 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
   }
 
   override get(key: K): V | undefined {
-    for (;;) {
-      const epoch = this.settleHome();
-      try {
-        const value = super.get(key);
-        if (this.words[STREAMS_EPOCH >> 2] === epoch) return value;
-      } catch (error) {
-        if (this.words[STREAMS_EPOCH >> 2] === epoch) throw error;
+    const { attachment, words } = this;
+    if (words[STREAMS_EPOCH >> 2] === this.epoch) {
+      writeKey(attachment.keyCode, attachment.key, 0, key);
+      const status = this.core.get();
+      if (status <= STATUS_TRUE && words[STREAMS_EPOCH >> 2] === this.epoch) {
+        return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;
       }
     }
+    return this.steady(() => super.get(key));
   }
 
   override has(key: K): boolean {

@@ -188,6 +188,11 @@ export class StoreClient<K = number, V = number> {
     }
   }
 
+  /** Number of this client in the store, 0 to `clients` - 1: what `Store.clientExited` takes. */
+  get id(): number {
+    return this.client.id;
+  }
+
   /** @internal */
   protected get attachment(): Attachment {
     return this.tree.attachment;

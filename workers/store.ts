@@ -357,12 +357,18 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     const { words, shape } = streams;
     if (!modelOf(this.model).replicated) return [{ replica: 0, digest: this.tree.digest(), entries: this.tree.size }];
     const tag = this.digestTag++;
+    const ready = Atomics.load(words, STREAMS_READY >> 2);
+    const generations = Array.from({ length: shape.replicas }, (_, replica) => streams.generation(replica));
     await this.ask(OP_DIGEST, tag);
     const result: ReplicaDigest[] = [];
     for (let replica = 0; replica < shape.replicas; replica++) {
       const base = streams.executor(replica, 0);
       const posted = (base + EXECUTOR_DIGEST_NUMBER) >> 2;
-      const lives = () => ((streams.alive >>> replica) & 1) !== 0;
+      // One that was lost and rebuilt meanwhile has no part in it.
+      const lives = () =>
+        ((ready >>> replica) & 1) !== 0 &&
+        ((streams.alive >>> replica) & 1) !== 0 &&
+        streams.generation(replica) === generations[replica];
       while (lives() && Atomics.load(words, posted) !== tag) {
         if (streams.state > STATE_READ_ONLY) throw stateError(streams);
         await new Promise((resolve) => setTimeout(resolve, 1));

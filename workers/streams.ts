@@ -5,6 +5,7 @@ import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
   EXECUTOR_SIZE,
+  GENERATIONS,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -184,6 +185,11 @@ export class Streams {
   /** Life of the store: one of the STATE_ codes. */
   get state(): number {
     return Atomics.load(this.words, STREAMS_STATE >> 2);
+  }
+
+  /** How often a replica was rebuilt. */
+  generation(replica: number): number {
+    return Atomics.load(this.words, (GENERATIONS >> 2) + replica);
   }
 
   /** Bit set of the replicas that are not lost. */

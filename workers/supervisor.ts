@@ -146,6 +146,9 @@ interface Member {
   run(): void;
 }
 
+/** A rebuild that another loss made impossible. */
+class Interrupted extends Error {}
+
 /** How far a replica's thread had got when it was last looked at. */
 interface Watch {
   beat: number;
@@ -399,14 +402,15 @@ export class Supervisor {
           Atomics.add(this.words, STREAMS_REBUILDS >> 2, 1);
           this.tell({ type: 'rebuilt', replica, from, ms: performance.now() - began });
         } catch (error) {
-          this.tries[replica] = (this.tries[replica] ?? 0) + 1;
+          // That somebody was lost meanwhile says nothing about the next try.
+          if (!(error instanceof Interrupted)) this.tries[replica] = (this.tries[replica] ?? 0) + 1;
           const reason = error instanceof Error ? error.message : String(error);
-          const final = this.tries[replica] >= REBUILD_TRIES;
+          const final = (this.tries[replica] ?? 0) >= REBUILD_TRIES;
           this.tell({ type: 'rebuild-failed', replica, reason, final });
           this.lose(replica, FAILURE_REBUILD);
           // Threads that failed to start are not a lost replica yet.
           await this.clear(replica);
-          await sleep(100 * this.tries[replica]);
+          await sleep(100 * (this.tries[replica] ?? 0));
         } finally {
           this.rebuilding = -1;
         }
@@ -445,9 +449,9 @@ export class Supervisor {
     for (const member of this.members[replica]) member.run();
     while (Atomics.load(words, CUT_LOADED >> 2) !== number) {
       if (!this.open) return -1;
-      if (!this.isSet(STREAMS_ALIVE, replica)) throw new Error('it was lost again while it was loaded');
+      if (!this.isSet(STREAMS_ALIVE, replica)) throw new Interrupted('it was lost again while it was loaded');
       const reached = Atomics.load(words, CUT_REACHED >> 2) === number;
-      if (!reached && !this.isSet(STREAMS_ALIVE, source)) throw new Error('the replica to be copied was lost');
+      if (!reached && !this.isSet(STREAMS_ALIVE, source)) throw new Interrupted('the replica to be copied was lost');
       await sleep(1);
     }
     Atomics.or(words, STREAMS_READY >> 2, 1 << replica);
@@ -462,7 +466,7 @@ export class Supervisor {
     for (let other = 0; other < streams.shape.replicas; other++) {
       if (other !== replica && this.isSet(STREAMS_READY, other) && (source === -1 || other !== home)) source = other;
     }
-    if (source === -1) throw new Error('there is no replica to copy');
+    if (source === -1) throw new Interrupted('there is no replica to copy');
     return source;
   }
 
@@ -600,16 +604,17 @@ export class Supervisor {
     const bits = Atomics.load(words, STREAMS_READY >> 2);
     if (claims === this.comparedClaims || (bits & (bits - 1)) === 0 || streams.state !== STATE_OPEN) return;
     const tag = ++this.comparison;
+    const generations = Array.from({ length: replicas }, (_, replica) => streams.generation(replica));
     const position = await this.control(OP_COMPARE, tag);
     this.comparedClaims = (claims + groups) | 0;
     const found = new Map<string, number[]>();
     for (let replica = 0; replica < replicas; replica++) {
       const base = streams.executor(replica, 0) >> 2;
       const there = () => Atomics.load(words, base + (EXECUTOR_COMPARE_NUMBER >> 2)) === tag;
-      // One that is rebuilt after the comparison's place has no part in it.
-      while (this.open && ((bits >>> replica) & 1) === 1 && this.isSet(STREAMS_READY, replica) && !there())
-        await sleep(2);
-      if (!there() || !this.isSet(STREAMS_READY, replica)) continue;
+      // One that was lost and rebuilt has no part in it.
+      const lives = () => this.isSet(STREAMS_READY, replica) && streams.generation(replica) === generations[replica];
+      while (this.open && ((bits >>> replica) & 1) === 1 && lives() && !there()) await sleep(2);
+      if (!there() || !lives()) continue;
       const content = [EXECUTOR_COMPARE_LOW, EXECUTOR_COMPARE_HIGH, EXECUTOR_COMPARE_COUNT].map(
         (at) => words[base + (at >> 2)],
       );

@@ -40,7 +40,6 @@ import {
   CUT_TAKEN,
   CUT_TOKEN,
   EXECUTOR_AREA,
-  GENERATIONS,
   STREAMS_CUTTER,
   TOKEN_ANSWERS,
   TOKEN_NUMBER,
@@ -56,7 +55,6 @@ import { Applier, allocate } from '../applier.ts';
 import { appendRuns, type ReplySink, ReplyWriter, writeReply } from '../replies.ts';
 import { RingReader } from '../ring.ts';
 import { Signals } from '../signals.ts';
-import type { Streams } from '../streams.ts';
 import type { ExecutionModel, ModelThread, ThreadParts } from './model.ts';
 
 /** Most commands of a batch. */
@@ -290,7 +288,7 @@ class Primary implements ModelThread {
     const { streams, replica, rebuild } = this.parts;
     const { words, verifyAt } = streams;
     this.position = this.reader.position | 0;
-    for (let other = 0; other < this.members.length; other++) this.members[other] = generationOf(streams, other);
+    for (let other = 0; other < this.members.length; other++) this.members[other] = streams.generation(other);
     if (rebuild === undefined) return;
     this.taken = words[CUT_TAKEN >> 2];
     this.token = words[CUT_TOKEN >> 2];
@@ -523,7 +521,7 @@ class Primary implements ModelThread {
     let equal = true;
     for (let other = 0; other < streams.shape.replicas; other++) {
       const theirs = place(other);
-      const lives = () => ((streams.alive >>> other) & 1) !== 0 && generationOf(streams, other) === this.members[other];
+      const lives = () => ((streams.alive >>> other) & 1) !== 0 && streams.generation(other) === this.members[other];
       const there = () => Atomics.load(shared, theirs + (TOKEN_NUMBER >> 2)) === number;
       if (!signals.until(() => there() || !lives())) return false;
       if (!there()) continue;
@@ -565,10 +563,6 @@ class Primary implements ModelThread {
       appendRuns(writer, applier.memory, table, applier.words[(area + RUNS) >> 2]);
     }
   }
-}
-
-function generationOf(streams: Streams, replica: number): number {
-  return Atomics.load(streams.words, (GENERATIONS >> 2) + replica);
 }
 
 function digestAt(words: Int32Array, address: number): bigint {
