@@ -114,6 +114,10 @@ class Totals {
   summary() {
     const { done } = this;
     const violations = done.flatMap((result) => result.violations);
+    // Rounds differ in model and window, so each is compared with itself.
+    const ratios = done
+      .filter(({ whole, missing }) => whole.ms > 1000 && missing.ms > 1000)
+      .map(({ whole, missing }) => missing.commands / missing.ms / (whole.commands / whole.ms));
     const pauses = done.flatMap((result) => result.pauses);
     const rate = (of: 'whole' | 'missing') =>
       (this.sum((r) => r[of].commands) /
@@ -143,7 +147,7 @@ class Totals {
           0.99,
         ),
       },
-      throughput: { whole: rate('whole'), missing: rate('missing') },
+      throughput: { whole: rate('whole'), missing: rate('missing'), ratio: quantile(ratios, 0.5) },
       resent: this.sum((r) => r.resent),
       suppressed: this.sum((r) => r.suppressed),
       lost: violations.filter(({ what }) => what === 'lost').length,
@@ -161,7 +165,7 @@ type Summary = ReturnType<Totals['summary']> & { seed: number; minutes: number; 
 function report(summary: Summary): string {
   const count = (value: number) => Math.round(value).toLocaleString('en');
   const ms = ({ p50, p99 }: { p50: number; p99: number }) => `${p50.toFixed(1)} ms, ${p99.toFixed(1)} ms`;
-  const { whole, missing } = summary.throughput;
+  const { whole, missing, ratio } = summary.throughput;
   return table([
     ['seed', String(summary.seed)],
     ['rounds', count(summary.rounds)],
@@ -177,6 +181,7 @@ function report(summary: Summary): string {
     ['rebuild: p50, p99', ms(summary.rebuildMs)],
     ['commands/s with all replicas', count(whole)],
     ['commands/s while one is missing or rebuilt', count(missing)],
+    ['their ratio, median of the rounds', ratio.toFixed(2)],
     ['commands sent again', count(summary.resent)],
     ['duplicates suppressed', count(summary.suppressed)],
     ['lost', count(summary.lost)],
