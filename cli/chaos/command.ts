@@ -28,6 +28,7 @@ of each round the replicas are compared with each other and with the books.
   --entries N       entries besides those that change, 0 to 10000000 (10000)
   --every N         milliseconds between kills on the average, 10 to 60000 (350)
   --round N         seconds of a round, 1 to 3600 (10)
+  --patience N      seconds after which waiting for anything is given up, 1 to 600 (30)
   --history FILE    write what the clients saw as JSON lines, one file for each round: FILE.1, FILE.2, ...
   --json            print one JSON object, as the last line, instead of the table
   --help            print this
@@ -43,6 +44,7 @@ const FLAGS = {
   entries: { type: 'string' },
   every: { type: 'string' },
   round: { type: 'string' },
+  patience: { type: 'string' },
   history: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean' },
@@ -207,6 +209,7 @@ export async function chaos(args: string[], signal: AbortSignal): Promise<number
   const entries = number('entries', values.entries, 0, 10_000_000) ?? 10_000;
   const every = number('every', values.every, 10, 60_000) ?? 350;
   const length = number('round', values.round, 1, 3600) ?? 10;
+  const patience = number('patience', values.patience, 1, 600) ?? 30;
   const random = new Random(seed);
   const totals = new Totals();
   const began = performance.now();
@@ -241,6 +244,7 @@ export async function chaos(args: string[], signal: AbortSignal): Promise<number
       seconds: Math.min(length, Math.max(1, (end - performance.now()) / 1000)),
       history: values.history !== undefined,
       every,
+      patience: patience * 1000,
     };
     const result = await runRound(plan, random, signal, (under) => show(model, under));
     totals.add(model, result);
@@ -249,6 +253,7 @@ export async function chaos(args: string[], signal: AbortSignal): Promise<number
     if (result.troubles.length > 0) {
       if (process.stderr.isTTY) process.stderr.write('\n');
       process.stderr.write(`sabtree: ${JSON.stringify(plan)}: ${result.troubles.join('; ')}\n`);
+      for (const line of result.story) process.stderr.write(`  ${line}\n`);
       if (!signal.aborted) break;
     }
   }

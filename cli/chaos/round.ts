@@ -22,6 +22,8 @@ export interface RoundPlan {
   readonly history: boolean;
   /** Milliseconds between kills, on the average. */
   readonly every: number;
+  /** Milliseconds after which waiting for anything is given up. */
+  readonly patience: number;
 }
 
 /** What came out. */
@@ -45,10 +47,12 @@ export interface RoundResult {
   /** What should not have happened otherwise: a client that got an error, something that hung. */
   troubles: string[];
   logs: Log[];
+  /** The last things that happened, for a trouble's story. */
+  story: string[];
 }
 
-/** Milliseconds after which waiting is given up. */
-const PATIENCE = 30_000;
+/** Lines of the story that are kept. */
+const STORY = 16;
 
 class ChaosClient {
   readonly worker: Worker;
@@ -72,7 +76,7 @@ class ChaosClient {
   }
 }
 
-async function within<T>(what: string, promise: Promise<T>, ms = PATIENCE): Promise<T> {
+async function within<T>(what: string, promise: Promise<T>, ms: number): Promise<T> {
   const end = new AbortController();
   const late = delay(ms, undefined, { signal: end.signal }).then(() => {
     throw new Error(`${what}: nothing within ${ms / 1000} s`);
@@ -85,10 +89,10 @@ async function within<T>(what: string, promise: Promise<T>, ms = PATIENCE): Prom
   }
 }
 
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + PATIENCE;
+async function until(what: string, condition: () => boolean, ms: number): Promise<void> {
+  const end = performance.now() + ms;
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${PATIENCE / 1000} s`);
+    if (performance.now() > end) throw new Error(`${what}: not within ${ms / 1000} s`);
     await delay(2);
   }
 }
@@ -117,6 +121,7 @@ export async function runRound(
     violations: [],
     troubles: [],
     logs: [],
+    story: [],
   };
   const store = await open({
     ...{
@@ -167,8 +172,24 @@ class Round {
     store.onEvent((event) => this.note(event));
   }
 
+  private within<T>(what: string, promise: Promise<T>): Promise<T> {
+    return within(what, promise, this.plan.patience);
+  }
+
+  private until(what: string, condition: () => boolean): Promise<void> {
+    return until(what, condition, this.plan.patience);
+  }
+
+  /** Keeps the last lines of the story. */
+  private tell(line: string): void {
+    const { story } = this.result;
+    story.push(`${(performance.now() / 1000).toFixed(3)} ${line}`);
+    if (story.length > STORY) story.shift();
+  }
+
   private note(event: StoreEvent): void {
     const { result } = this;
+    this.tell(JSON.stringify(event));
     if (event.type === 'failover') result.pauses.push(performance.now() - this.killedAt);
     else if (event.type === 'rebuilt') result.rebuildMs.push(event.ms);
     else if (event.type === 'diverged')
@@ -191,7 +212,7 @@ class Round {
     });
     this.clients.add(one);
     this.reports.push(one.report);
-    await within('a client connects', one.connected);
+    await this.within('a client connects', one.connected);
   }
 
   /** Kills until the time is over. */
@@ -238,30 +259,31 @@ class Round {
     const { replica, state } = victims[random.below(victims.length)];
     const whole = random.below(4) === 0;
     if (state === 'home') this.killedAt = performance.now();
+    this.tell(`kill ${whole ? 'all' : 'a thread'} of replica ${replica}, which is ${state}`);
     await store.kill(replica, whole ? undefined : random.below(store.stats().threads));
     if (whole) result.kills.replicas++;
     else result.kills.executors++;
     // The books of kills and pauses stay simple: one loss at a time is seen before the next.
-    await until('the loss is noticed', () => {
+    await this.until('the loss is noticed', () => {
       const now = store.status().replicas[replica].state;
       return now === 'lost' || now === 'rebuilding' || state === 'rebuilding';
     });
-    if (state === 'home') await until('another replica takes over', () => store.status().home !== -1);
+    if (state === 'home') await this.until('another replica takes over', () => store.status().home !== -1);
   }
 
   /** Lets the clients come to their end, and compares everything. */
   async judge(): Promise<void> {
     const { books, store, result } = this;
     books.stop();
-    for (const report of await within('the clients end', Promise.all(this.reports))) {
+    for (const report of await this.within('the clients end', Promise.all(this.reports))) {
       result.violations.push(...(report?.violations ?? []));
       if (report?.error !== undefined) result.troubles.push(`a client got ${report.error}`);
     }
-    await until('all replicas are back', () =>
+    await this.until('all replicas are back', () =>
       store.status().replicas.every(({ state }) => state === 'home' || state === 'ready'),
     );
     // Behind everything that ended clients left in the streams.
-    const digests = await within('the digests', store.digests());
+    const digests = await this.within('the digests', store.digests());
     result.replicasEqual =
       digests.length === this.plan.replicas && digests.every(({ digest }) => digest === digests[0].digest);
     result.violations.push(...books.judge(this.made, (key) => store.tree.get(key)));
@@ -280,7 +302,7 @@ class Round {
         text: `${this.plan.entries - kept} entries that nobody touched are gone`,
       });
     }
-    await until('slots of ended clients are free', () => store.status().clientsLost === result.kills.clients);
+    await this.until('slots of ended clients are free', () => store.status().clientsLost === result.kills.clients);
   }
 
   async end(): Promise<void> {
@@ -290,6 +312,6 @@ class Round {
     const { failovers, rebuilds, resent, suppressed, clientsLost } = store.status();
     Object.assign(result, { failovers, rebuilds, resent, suppressed, clientsLost });
     await Promise.all([...this.clients].map(({ worker }) => worker.terminate()));
-    await within('the store closes', store.close()).catch((error) => result.troubles.push(String(error)));
+    await this.within('the store closes', store.close()).catch((error) => result.troubles.push(String(error)));
   }
 }
