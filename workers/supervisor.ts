@@ -167,6 +167,7 @@ export class Supervisor {
   /** By replica: resolves when nothing of a lost replica runs any more, and what it left is mended. */
   private readonly clearing: Promise<void>[] = [];
   private readonly failures: number[] = [];
+  private lastFailure = FAILURE_TERMINATED;
   private readonly tries: number[] = [];
   private readonly watches: Watch[][] = [];
   private readonly fenced = new Map<number, number>();
@@ -298,6 +299,7 @@ export class Supervisor {
     Atomics.and(words, STREAMS_READY >> 2, ~bit);
     Atomics.add(words, STREAMS_LOSSES >> 2, 1);
     this.failures[replica] = failure;
+    if (failure !== FAILURE_REBUILD) this.lastFailure = failure;
     const home = Atomics.compareExchange(words, STREAMS_HOME >> 2, replica, -1) === replica;
     if (home) {
       Atomics.add(words, STREAMS_EPOCH >> 2, 1);
@@ -330,8 +332,7 @@ export class Supervisor {
       // One that is being loaded may still save the store.
       const loading = this.rebuilding >= 0 && Atomics.load(words, CUT_REACHED >> 2) === this.cut;
       if (loading && this.isSet(STREAMS_ALIVE, this.rebuilding)) return;
-      const failure =
-        this.failures.find((one) => one === FAILURE_MEMORY) ?? this.failures.findLast((one) => one > 0) ?? 0;
+      const failure = this.failures.includes(FAILURE_MEMORY) ? FAILURE_MEMORY : this.lastFailure;
       failStreams(streams, failure);
       this.tell({ type: 'failed', reason: FAILURE_REASONS[failure] ?? String(failure) });
       return;
@@ -447,9 +448,11 @@ export class Supervisor {
     this.gate(replica);
     await this.control(OP_CUT, source, number, [replica, generation]);
     for (const member of this.members[replica]) member.run();
-    while (Atomics.load(words, CUT_LOADED >> 2) !== number) {
+    for (;;) {
       if (!this.open) return -1;
+      // Also if it is loaded by now: a lost replica must not be taken for a ready one.
       if (!this.isSet(STREAMS_ALIVE, replica)) throw new Interrupted('it was lost again while it was loaded');
+      if (Atomics.load(words, CUT_LOADED >> 2) === number) break;
       const reached = Atomics.load(words, CUT_REACHED >> 2) === number;
       if (!reached && !this.isSet(STREAMS_ALIVE, source)) throw new Interrupted('the replica to be copied was lost');
       await sleep(1);
