@@ -91,6 +91,11 @@ export class Books {
     return Atomics.load(this.words, this.sentAt(client, i));
   }
 
+  /** Whether the newest operation on an own key is not answered yet. */
+  isUnderWay(client: number, i: number): boolean {
+    return Atomics.load(this.words, this.answeredAt(client, i)) !== this.sent(client, i);
+  }
+
   answered(client: number, i: number, n: number): void {
     Atomics.store(this.words, this.answeredAt(client, i), n);
   }

@@ -138,7 +138,7 @@ export async function runRound(
   });
   const round = new Round(plan, random, store, result);
   try {
-    await within('loading', store.putMany(ballast(entries), ballast(entries)), 120_000);
+    await within('loading', store.putMany(ballast(entries), ballast(entries)), 4 * plan.patience);
     await round.play(signal, onProgress);
     await round.judge();
   } catch (error) {
@@ -312,6 +312,14 @@ class Round {
     const { failovers, rebuilds, resent, suppressed, clientsLost } = store.status();
     Object.assign(result, { failovers, rebuilds, resent, suppressed, clientsLost });
     await Promise.all([...this.clients].map(({ worker }) => worker.terminate()));
-    await this.within('the store closes', store.close()).catch((error) => result.troubles.push(String(error)));
+    const closed = store.close();
+    try {
+      await this.within('the store closes', closed);
+    } catch (error) {
+      result.troubles.push(String(error));
+      // Whatever hangs, hangs no longer than the store lives.
+      for (let replica = 0; replica < this.plan.replicas; replica++) await store.kill(replica);
+      await closed;
+    }
   }
 }
