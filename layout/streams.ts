@@ -85,8 +85,18 @@ export const MULTICAST_NUMBER = 576;
 /** By group, what the lock's holder is about to claim, like CLIENT_CLAIM_GROUP; all 0 while nobody holds it. */
 export const MULTICAST_CLAIMS = 640;
 export const MULTICAST_CLAIM_SIZE = 12;
+/**
+ * The many-group commands that the lock's holder appends: how many (0 once all stand), then for each its number, its groups,
+ * and its own group (with MANIFEST_RETRY: it is a retry). What a supervisor needs to complete them.
+ */
+export const MANIFEST_COUNT = 1024;
+export const MANIFEST = 1088;
+export const MANIFEST_ENTRY = 12;
+/** Most many-group commands in one append. */
+export const MANIFEST_MOST = 256;
+export const MANIFEST_RETRY = 256;
 /** First byte of the ring controls. */
-export const RINGS = 1024;
+export const RINGS = 4224;
 
 export const STATE_STARTING = 0;
 export const STATE_OPEN = 1;
@@ -217,6 +227,9 @@ export const CLIENT_STATE = 0;
 export const CLIENT_GENERATION = 4;
 /** Ring (group + 1) that the client is about to claim in, 0 if none: what a supervisor needs to mend a claim left open. */
 export const CLIENT_CLAIM_GROUP = 8;
+/** In the same word: the claim has come about; the run is published. */
+export const CLAIM_MADE = 256;
+export const CLAIM_PUBLISHED = 512;
 export const CLIENT_CLAIM_POSITION = 12;
 export const CLIENT_CLAIM_SLOTS = 16;
 /** The sequence number the slot's next client begins with: beyond all that were sent. */

@@ -58,6 +58,7 @@ import {
   CLIENT_THREAD,
   CLIENT_TREE_THREADS,
   CLIENT_USED,
+  MANIFEST_MOST,
   STATE_OPEN,
   STATE_READ_ONLY,
   STREAMS_EPOCH,
@@ -309,7 +310,7 @@ export class Client implements CommandClient {
     const box = boxes[group];
     const most = box.u8.length / SLOT;
     if (box.slots + slots > most) return false;
-    if (to !== 0) for (const other of boxes) if (other.slots + 1 > most) return false;
+    if (to !== 0 && !this.takesMarkers(most)) return false;
 
     const at = box.slots * SLOT;
     const word = at >> 2;
@@ -393,6 +394,13 @@ export class Client implements CommandClient {
       box.i32[(at + MANY_KEYS + i * 8) >> 2] = this.order.low;
       box.i32[(at + MANY_KEYS + i * 8 + 4) >> 2] = this.order.high;
     }
+  }
+
+  /** Whether one more many-group command has room in all boxes. */
+  private takesMarkers(most: number): boolean {
+    if (this.many === MANIFEST_MOST) return false;
+    for (const box of this.boxes) if (box.slots + 1 > most) return false;
+    return true;
   }
 
   /** Puts markers for the command at `at` of `group` into the boxes of its other groups, and notes where its number belongs. */
@@ -517,7 +525,7 @@ export class Client implements CommandClient {
     const box = boxes[group];
     const most = box.u8.length / SLOT;
     if (box.slots + slots > most) return false;
-    if (to !== 0) for (const other of boxes) if (other.slots + 1 > most) return false;
+    if (to !== 0 && !this.takesMarkers(most)) return false;
     const at = box.slots * SLOT;
     const { i32 } = box;
     if (record === undefined) {

@@ -26,7 +26,18 @@ import {
   OPERATION_NUMBER,
   SLOT,
 } from '../layout/operation.ts';
-import { MULTICAST_CLAIM_SIZE, MULTICAST_CLAIMS, MULTICAST_LOCK, MULTICAST_NUMBER } from '../layout/streams.ts';
+import {
+  CLAIM_MADE,
+  CLAIM_PUBLISHED,
+  MANIFEST,
+  MANIFEST_COUNT,
+  MANIFEST_ENTRY,
+  MANIFEST_RETRY,
+  MULTICAST_CLAIM_SIZE,
+  MULTICAST_CLAIMS,
+  MULTICAST_LOCK,
+  MULTICAST_NUMBER,
+} from '../layout/streams.ts';
 import { FULL, GroupRing } from './ring.ts';
 import type { Streams } from './streams.ts';
 
@@ -68,6 +79,8 @@ export class Multicast {
   }
 
   private unlock(): void {
+    // First, so that whoever finds claims left over knows that all commands stand.
+    Atomics.store(this.words, MANIFEST_COUNT >> 2, 0);
     for (let group = 0; group < this.rings.length; group++) Atomics.store(this.words, claimsWord(group), 0);
     Atomics.store(this.words, MULTICAST_LOCK >> 2, 0);
   }
@@ -77,7 +90,7 @@ export class Multicast {
    * @param runs by group; a group without slots takes no part.
    * @param numbered for each many-group command in order, the places (group, byte offset of its record) where its number
    *   belongs, flattened as [command, group, offset, ...].
-   * @param commands number of many-group commands among the records.
+   * @param commands number of many-group commands among the records, at most MANIFEST_MOST.
    * @returns false if the lock was held or a ring had no room; nothing was done then.
    */
   tryAppend(runs: readonly GroupRun[], numbered: readonly number[], commands: number): boolean {
@@ -90,8 +103,15 @@ export class Multicast {
     }
     const first = this.takeNumbers(commands);
     for (let i = 0; i < numbered.length; i += 3) {
-      runs[numbered[i + 1]].words[(numbered[i + 2] + OPERATION_NUMBER) >> 2] = numberAfter(first, numbered[i]);
+      const group = numbered[i + 1];
+      const { words } = runs[group];
+      const record = numbered[i + 2] >> 2;
+      const number = numberAfter(first, numbered[i]);
+      words[record + (OPERATION_NUMBER >> 2)] = number;
+      const isMarker = (words[record] & 0xff) === OP_MARKER;
+      this.declare(numbered[i], number, words[record + (OPERATION_GROUPS >> 2)], isMarker ? -1 : group);
     }
+    Atomics.store(this.words, MANIFEST_COUNT >> 2, commands);
     for (let group = 0; group < rings.length; group++) {
       const { slots, bytes, lastMarker } = runs[group];
       if (slots > 0) this.appendUnderLock(rings[group], bytes, slots, this.keepFromMany, lastMarker);
@@ -111,6 +131,9 @@ export class Multicast {
       }
     }
     words[OPERATION_NUMBER >> 2] = this.takeNumbers(1);
+    const own = words[OPERATION_KEY >> 2] | MANIFEST_RETRY;
+    this.declare(0, words[OPERATION_NUMBER >> 2], words[OPERATION_GROUPS >> 2], own);
+    Atomics.store(this.words, MANIFEST_COUNT >> 2, 1);
     for (const ring of rings) this.appendUnderLock(ring, record, 1, 0, 0);
     this.unlock();
     return true;
@@ -165,7 +188,16 @@ export class Multicast {
     if (position === FULL) throw new Error(`ring ${ring.group} lost the room it was found to have`);
     ring.write(position, bytes, slots);
     ring.publish(position, slots);
+    Atomics.store(this.words, claimsWord(ring.group), (ring.group + 1) | CLAIM_MADE | CLAIM_PUBLISHED);
     if (lastMarker >= 0) ring.noteMarker(position + lastMarker);
+  }
+
+  /** Says what is being appended; -1 for a marker, which tells nothing of the command's own group. */
+  private declare(command: number, number: number, groups: number, own: number): void {
+    const entry = (MANIFEST + command * MANIFEST_ENTRY) >> 2;
+    this.words[entry] = number;
+    this.words[entry + 1] = groups;
+    if (own >= 0) this.words[entry + 2] = own;
   }
 
   /** Takes `n` consecutive numbers, none of which is 0. */

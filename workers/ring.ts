@@ -15,6 +15,7 @@
 import { SabtreeError } from '../engine/errors.ts';
 import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, OPERATION_RUN, SLOT } from '../layout/operation.ts';
 import {
+  CLAIM_MADE,
   CLIENT_CLAIM_GROUP,
   EXECUTOR_SIGNAL,
   RING_CLAIM,
@@ -117,7 +118,10 @@ export class GroupRing {
         Atomics.store(words, announce + 2, slots);
         Atomics.store(words, announce, this.group + 1);
       }
-      if (Atomics.compareExchange(words, claimWord, head, (head + slots) | 0) === head) return head >>> 0;
+      if (Atomics.compareExchange(words, claimWord, head, (head + slots) | 0) === head) {
+        if (announce !== 0) Atomics.store(words, announce, (this.group + 1) | CLAIM_MADE);
+        return head >>> 0;
+      }
     }
   }
 
@@ -184,23 +188,15 @@ export class GroupRing {
     return position;
   }
 
-  /** Whether the run that begins at a position is published. */
-  isPublished(position: number): boolean {
-    return Atomics.load(this.words, this.publications + (position & this.mask)) === lapOf(position, this.lapShift);
+  /** Whether nothing was published yet at a position that was claimed: its word is that of the lap before. */
+  isOpen(position: number): boolean {
+    const word = Atomics.load(this.words, this.publications + (position & this.mask));
+    return word === 0 || word === lapOf(position - this.capacity, this.lapShift);
   }
 
-  /** Copies of the first slots of the records in a published run. */
-  recordsAt(position: number): Int32Array[] {
-    const { words, slots, mask } = this;
-    const first = (p: number) => (slots + (p & mask) * SLOT) >> 2;
-    const run = words[first(position) + (OPERATION_RUN >> 2)];
-    const records: Int32Array[] = [];
-    for (let at = 0; at < run; ) {
-      const word = first(position + at);
-      records.push(words.slice(word, word + (SLOT >> 2)));
-      at += Math.max(1, words[word] >>> 16);
-    }
-    return records;
+  /** Whether the run that begins at a position is published, and not overwritten since. */
+  isPublished(position: number): boolean {
+    return Atomics.load(this.words, this.publications + (position & this.mask)) === lapOf(position, this.lapShift);
   }
 
   /** Notes where the newest marker for all groups stands. Called by the multicast lock's holder, after publishing. */
