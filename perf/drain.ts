@@ -7,7 +7,8 @@ import { type ModelName, modelNames } from '../index.ts';
 import { thisMachine } from './models/machine.ts';
 import type { Cell, Report } from './models/types.ts';
 import { type Mix, WORKLOADS } from './models/workloads.ts';
-import { type Drained, drain, drawCommands, ringFor } from './support/drain.ts';
+import { type Drained, drain, ringFor } from './support/drain.ts';
+import { drawCommands } from './support/draw.ts';
 import { type Spread, spread } from './support/measure.ts';
 import { describeMachine, machine, readFlags, short, table } from './support/report.ts';
 

@@ -3,65 +3,13 @@
  * running. Afterwards the content is compared with what the commands say.
  */
 import { type ModelName, SharedTree } from '../../index.ts';
-import { OP_COMPARE_AND_SET, OP_DELETE, OP_GET, OP_INSERT, OP_UPDATE } from '../../layout/operation.ts';
 import type { Client, Sink } from '../../workers/client.ts';
 import type { MixerName } from '../../workers/models/model.ts';
 import { openStopped } from '../../workers/store.ts';
+import type { StoreHandle } from '../../workers/store-client.ts';
 import type { WaitName } from '../../workers/waiting.ts';
-import { type Book, CommandSource, emptyBook } from '../models/command-source.ts';
-import type { DistributionName } from '../models/types.ts';
 import { firstDifference } from '../models/verify.ts';
-import { type Mix, slotsFor } from '../models/workloads.ts';
-
-/** Commands in the order in which one client gives them, all on single keys. */
-export interface CommandList {
-  readonly ops: Uint8Array;
-  readonly keys: Uint32Array;
-  /** New values; for compare-and-set also the expected ones. */
-  readonly values: Float64Array;
-  readonly expected: Float64Array;
-  /** Entries that must be there at the beginning, and what must be there at the end. */
-  readonly before: readonly (readonly [number, number])[];
-  readonly after: Book;
-}
-
-const OPS: Readonly<Record<string, number>> = {
-  get: OP_GET,
-  update: OP_UPDATE,
-  insert: OP_INSERT,
-  delete: OP_DELETE,
-  compareAndSet: OP_COMPARE_AND_SET,
-};
-
-/** Draws commands of a workload. The same arguments give the same commands. @throws if it has commands on many keys. */
-export function drawCommands(
-  mix: Mix,
-  distribution: DistributionName,
-  entries: number,
-  commands: number,
-  seed: number,
-): CommandList {
-  const book = emptyBook(slotsFor(mix, entries));
-  const source = new CommandSource(mix, distribution, { client: 0, clients: 1, entries, seed }, book);
-  const { keys: first, values: firstValues } = source.preload();
-  const before = Array.from(first, (key, i) => [key, firstValues[i]] as const).sort(([a], [b]) => a - b);
-  const ops = new Uint8Array(commands);
-  const keys = new Uint32Array(commands);
-  const values = new Float64Array(commands);
-  const expected = new Float64Array(commands);
-  for (let at = 0; at < commands; ) {
-    source.next(Math.min(1024, commands - at));
-    for (const [name, key, one, other] of source.commands as unknown as [string, number, number, number][]) {
-      if (OPS[name] === undefined) throw new Error(`${name} is no command on a single key`);
-      ops[at] = OPS[name];
-      keys[at] = key;
-      values[at] = name === 'compareAndSet' ? other : one;
-      expected[at] = one;
-      at++;
-    }
-  }
-  return { ops, keys, values, expected, before, after: book };
-}
+import type { CommandList } from './draw.ts';
 
 /** Slots of rings that hold so many commands of one group: a quarter is kept from one-group commands. */
 export function ringFor(commands: number): number {
@@ -80,6 +28,8 @@ export interface DrainPlan {
   readonly mixer?: MixerName;
   readonly wait?: WaitName;
   readonly fanout?: number;
+  /** Share of a leaf's places that are filled at the beginning; 0.7 if it is not given. */
+  readonly fill?: number;
 }
 
 /** What came out. */
@@ -147,7 +97,7 @@ export class FilledStore {
     // Directly, while nobody else works.
     const { layout, memories, key, value } = store.handle;
     const tree = SharedTree.attach<number, number>({ sabtree: 'tree', layout, memory: memories[0], key, value });
-    tree.bulkLoad(commands.before, 0.7);
+    tree.bulkLoad(commands.before, this.plan.fill ?? 0.7);
     tree.close();
     const client = store.client as unknown as Client;
     const { ops, keys, values, expected } = commands;
@@ -164,6 +114,11 @@ export class FilledStore {
       if (!client.post(call)) throw new Error(`${model}: the rings are too small`);
     }
     if (!client.flushPosted()) throw new Error(`${model}: the rings are too small`);
+  }
+
+  /** What other threads attach with. */
+  get handle(): StoreHandle {
+    return this.opened.store.handle;
   }
 
   start(): void {

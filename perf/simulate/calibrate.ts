@@ -1,0 +1,302 @@
+/**
+ * Measures what the simulation knows of this machine, and what it is compared with. What runs beside can only make a run
+ * slower, so a point's time is that of its fastest run.
+ */
+import { availableParallelism } from 'node:os';
+import { shapeOf } from '../../engine/shape.ts';
+import type { ModelName } from '../../index.ts';
+import { OP_DELETE } from '../../layout/operation.ts';
+import { KEY_U32 } from '../../layout/tree-memory.ts';
+import { MODELS } from '../../workers/models/index.ts';
+import { emptyBook } from '../models/command-source.ts';
+import type { DistributionName, WorkloadName } from '../models/types.ts';
+import { type Mix, workloadOf } from '../models/workloads.ts';
+import { type Drained, type DrainPlan, drain, drainTogether, ringFor } from '../support/drain.ts';
+import { type CommandList, drawCommands } from '../support/draw.ts';
+import { type Calibration, FREE, type ParameterName } from './calibration.ts';
+import { type Machine, ROOMY } from './events.ts';
+import { measureDeferring, measureExecution, measureMeeting, measureScheduling, type Size } from './lone.ts';
+import { Partnership } from './partnership.ts';
+import { type SimulationPlan, simulate } from './simulator.ts';
+
+/** How much is measured. */
+export interface Effort extends Size {
+  /** Drains of each point. */
+  readonly runs: number;
+  readonly seed: number;
+}
+
+/** A point that is drained: a cell of the comparison. */
+export interface DrainPoint {
+  readonly model: ModelName;
+  readonly executors: number;
+  readonly workload: WorkloadName;
+}
+
+/** What was measured there. */
+export interface MeasuredPoint extends DrainPoint {
+  /** Commands a second of each run, and what was counted in the last one. */
+  readonly rates: readonly number[];
+  readonly stats: Drained['stats'];
+}
+
+const CORES = availableParallelism();
+/** Looks before a thread sleeps: with a core for everybody, and without (see workers/waiting.ts). */
+const PATIENT_LOOKS = 1500;
+const LOOKS = 200;
+const DISTRIBUTION: DistributionName = 'uniform';
+/** Rings of a store, if nothing else is asked for. */
+const USUAL_RING = 4096;
+
+/** Leaves of the trees that are drained. */
+export const LEAF_CAPACITY = shapeOf(KEY_U32, 8).leafCapacity;
+
+/** Threads of a replica. */
+export function threadsOf({ model, executors }: DrainPoint): number {
+  const { oneExecutor, threads } = MODELS[model];
+  return threads(oneExecutor ? 1 : executors);
+}
+
+export function oversubscribed(point: DrainPoint): boolean {
+  return threadsOf(point) > CORES;
+}
+
+/** A machine with a core for everybody, whose threads sleep when they waited long. */
+export function largeMachine({ look, notify, wake }: Calibration): Machine {
+  return { cores: Number.POSITIVE_INFINITY, spin: PATIENT_LOOKS * look, notify, wake };
+}
+
+/** This machine, as a point was drained on it: spinning where there is a core for every thread. */
+export function thisMachineFor(point: DrainPoint, { look, notify, wake }: Calibration): Machine {
+  return oversubscribed(point) ? { cores: CORES, spin: LOOKS * look, notify, wake } : ROOMY;
+}
+
+/** All deletes of entries that are there, in the order in which `inserts` inserts them. */
+function reversed(inserts: CommandList): CommandList {
+  const { ops, keys, before, after } = inserts;
+  const end = emptyBook(after.length);
+  for (const [key, value] of before) end[key] = value;
+  const added = Array.from(keys, (key) => [key, after[key]] as const);
+  return {
+    ...inserts,
+    ops: ops.map(() => OP_DELETE),
+    before: [...before, ...added].sort(([a], [b]) => a - b),
+    after: end,
+  };
+}
+
+/** Commands of one kind only, for the workloads 'inserts' and 'deletes': no more than double or halve the tree. */
+function oneKind(workload: WorkloadName, { commands, entries }: Effort, seed: number): CommandList {
+  const inserts = drawCommands(workloadOf('inserts') as Mix, DISTRIBUTION, entries, Math.min(commands, entries), seed);
+  return workload === 'inserts' ? inserts : reversed(inserts);
+}
+
+function commandsFor(workload: WorkloadName, { commands, entries }: Effort, seed: number): CommandList {
+  const mix = workloadOf(workload) as Mix;
+  return drawCommands(mix, mix.distribution ?? DISTRIBUTION, entries, commands, seed);
+}
+
+function drainPlan({ model, executors }: Omit<DrainPoint, 'workload'>, commands: CommandList): DrainPlan {
+  const spins = !oversubscribed({ model, executors, workload: '' });
+  return { model, executors, commands, ring: ringFor(commands.ops.length), wait: spins ? 'spin' : 'park' };
+}
+
+/** The simulation of what was drained. */
+export function drainedPlan({ model, executors, workload }: DrainPoint, effort: Effort): SimulationPlan {
+  const { commands, entries } = effort;
+  return {
+    model,
+    executors,
+    workload,
+    distribution: DISTRIBUTION,
+    commands,
+    entries,
+    // The rings are full: a retry goes behind everything.
+    backlog: commands,
+    leafCapacity: LEAF_CAPACITY,
+  };
+}
+
+/** Drains all points by turns. */
+async function drainAll(
+  points: readonly DrainPoint[],
+  effort: Effort,
+  step: (note: string) => void,
+): Promise<MeasuredPoint[]> {
+  const rates = points.map(() => [] as number[]);
+  const stats: Drained['stats'][] = [];
+  for (let run = 0; run < effort.runs; run++) {
+    const lists = new Map<WorkloadName, CommandList>();
+    for (let turn = 0; turn < points.length; turn++) {
+      const i = (turn + run * 7) % points.length;
+      const { workload, model, executors } = points[i];
+      const list = lists.get(workload) ?? commandsFor(workload, effort, effort.seed + run);
+      lists.set(workload, list);
+      const drained = await drain(drainPlan(points[i], list));
+      rates[i].push(drained.steady);
+      stats[i] = drained.stats;
+      step(`${model}, ${executors} executor${executors === 1 ? '' : 's'}, ${workload}`);
+    }
+  }
+  return points.map((point, i) => ({ ...point, rates: rates[i], stats: stats[i] }));
+}
+
+const smr = { model: 'smr', executors: 1 } as const;
+
+/** Nanoseconds of a command in the fastest of some runs. */
+async function nanoseconds(effort: Effort, run: (seed: number) => Promise<Drained[]>): Promise<number> {
+  let best = 0;
+  for (let i = 0; i < effort.runs; i++)
+    best = Math.max(best, ...(await run(effort.seed + i)).map(({ steady }) => steady));
+  return 1e9 / best;
+}
+
+/** Where parameters are fitted, in an order in which each needs only those before it. */
+const FITS: readonly (readonly [ParameterName, DrainPoint])[] = [
+  ['line', { model: 'keyed', executors: 2, workload: 'updates' }],
+  ['sync', { model: 'psmr', executors: 2, workload: 'inserts+deletes' }],
+  ['dispatch', { model: 'sdpe', executors: 1, workload: 'updates' }],
+  ['mix', { model: 'execute-verify', executors: 1, workload: 'updates' }],
+];
+
+function samePoint(a: DrainPoint, b: DrainPoint): boolean {
+  return a.model === b.model && a.executors === b.executors && a.workload === b.workload;
+}
+
+/** What a point was used for: undefined if it only checks. */
+export function fittedAt(point: DrainPoint): string | undefined {
+  const fit = FITS.find(([, where]) => samePoint(where, point));
+  if (fit !== undefined) return fit[0];
+  if (point.model !== 'smr') return undefined;
+  return point.workload === 'reads' ? 'read' : point.workload === 'updates' ? 'update' : undefined;
+}
+
+/** The value of a parameter with which the simulation takes as long as the measurement; 0 if it is slower without it. */
+export function fit(
+  calibration: Calibration,
+  parameter: ParameterName,
+  plan: SimulationPlan,
+  seed: number,
+  perSecond: number,
+): number {
+  const faster = (value: number) => simulate({ ...calibration, [parameter]: value }, plan, seed).perSecond > perSecond;
+  if (!faster(0)) return 0;
+  let low = 0;
+  let high = 1;
+  while (faster(high)) {
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 0.001 * high) {
+    const middle = (low + high) / 2;
+    if (faster(middle)) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}
+
+/** A calibration, and all that was drained. */
+export interface Calibrated {
+  readonly calibration: Calibration;
+  /** For the rings of the drains, which are much larger than usual ones. */
+  readonly drainCalibration: Calibration;
+  readonly points: readonly MeasuredPoint[];
+}
+
+/** Points that the calibration needs, with those asked for. */
+export function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
+  const needed: DrainPoint[] = [
+    { ...smr, workload: 'reads' },
+    { ...smr, workload: 'updates' },
+    ...FITS.map(([, point]) => point),
+  ];
+  return [...wanted, ...needed.filter((point) => !wanted.some((other) => samePoint(point, other)))];
+}
+
+/** Steps of a calibration. */
+export function stepsOf(wanted: readonly DrainPoint[], effort: Effort): number {
+  return allPoints(wanted).length * effort.runs + 5;
+}
+
+/** The fastest of a point's runs. */
+export function fastest({ rates }: MeasuredPoint): number {
+  return Math.max(...rates);
+}
+
+/** Measures everything. `step` is called after each of `stepsOf` steps. */
+export async function calibrate(
+  wanted: readonly DrainPoint[],
+  effort: Effort,
+  step: (note: string) => void,
+): Promise<Calibrated> {
+  const points = await drainAll(allPoints(wanted), effort, step);
+  const at = (point: DrainPoint) => fastest(points.find((one) => samePoint(one, point)) as MeasuredPoint);
+  const insert = await nanoseconds(effort, async (seed) => [
+    await drain(drainPlan(smr, oneKind('inserts', effort, seed))),
+  ]);
+  const remove = await nanoseconds(effort, async (seed) => [
+    await drain(drainPlan(smr, oneKind('deletes', effort, seed))),
+  ]);
+  step('inserts and deletes alone');
+  const update = 1e9 / at({ ...smr, workload: 'updates' });
+  const together = await nanoseconds(effort, (seed) => {
+    const plan = drainPlan(smr, commandsFor('updates', effort, seed));
+    return drainTogether([plan, plan]);
+  });
+  step('two stores together');
+  const execution = await measureExecution(effort);
+  step('executing');
+  const deferring = await measureDeferring(effort, USUAL_RING);
+  const { deferralLook } = await measureDeferring(effort, ringFor(effort.commands));
+  step('deferring');
+  const { member, look, retry } = measureMeeting(effort.attempts);
+  const partnership = await measurePartnership(effort.attempts);
+  step('meeting');
+  const { transfer } = partnership;
+  let calibration: Calibration = {
+    ...FREE,
+    read: 1e9 / at({ ...smr, workload: 'reads' }),
+    update,
+    insert,
+    delete: remove,
+    cores: Math.max(1, together / update),
+    ...execution,
+    ...deferring,
+    ...partnership,
+    look,
+    retry,
+    member: member + 2 * transfer,
+    ...measureScheduling(effort.attempts),
+  };
+  for (const [parameter, point] of FITS) {
+    const plan = { ...drainedPlan(point, effort), machine: thisMachineFor(point, calibration) };
+    calibration = { ...calibration, [parameter]: fit(calibration, parameter, plan, effort.seed, at(point)) };
+  }
+  return { calibration, drainCalibration: { ...calibration, deferralLook }, points };
+}
+
+/** What takes two threads. */
+async function measurePartnership(
+  attempts: number,
+): Promise<Pick<Calibration, 'transfer' | 'handover' | 'notify' | 'wake'>> {
+  const partnership = await Partnership.start();
+  const least = (measure: () => number) => {
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < attempts; i++) best = Math.min(best, measure());
+    return best;
+  };
+  try {
+    const records = 512;
+    const foreign = least(() => partnership.foreignRecord(records));
+    const own = least(() => partnership.ownRecord(records));
+    const wakes = Array.from({ length: attempts }, () => partnership.wake());
+    return {
+      transfer: least(() => partnership.transfer(2000)),
+      handover: Math.max(0, foreign - own),
+      notify: Math.min(...wakes.map(({ notify }) => notify)),
+      wake: Math.min(...wakes.map(({ wake }) => wake)),
+    };
+  } finally {
+    await partnership.end();
+  }
+}
