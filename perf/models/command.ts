@@ -11,10 +11,10 @@ import type { CellPlan, Report } from './types.ts';
 /** Milliseconds between two lines of progress where standard error is no terminal. */
 const LINE_EVERY = 15_000;
 
-type RenderHtml = (report: Report) => string;
+export type RenderHtml = (report: Report) => string;
 
 /** Asked for before the experiment: nobody should learn after ten minutes that the page cannot be made. */
-async function htmlRenderer(): Promise<RenderHtml> {
+export async function htmlRenderer(): Promise<RenderHtml> {
   const page = new URL('./html.js', import.meta.url).href;
   try {
     return ((await import(page)) as { renderHtml: RenderHtml }).renderHtml;

@@ -9,6 +9,9 @@ import type { Setting, Tally } from './setting.ts';
 /** As in workers/models/execute-verify.ts. */
 const BATCH = 256;
 const SMALL = 12;
+/** Cache lines of a command that change cores where helpers work too: in executing, and in mixing and answering. */
+const UNDO_LINES = 3;
+const MIX_LINES = 1.5;
 
 /** A helper's next share. */
 interface Helper {
@@ -51,14 +54,19 @@ export function mix(keys: Uint32Array, kinds: Uint8Array, from: number, to: numb
 function* lead(setting: Setting, tally: Tally, team: Team): Steps {
   const { commands, calibration, service } = setting;
   const { helpers } = team;
+  // Lines that another core wrote or read last: those of the undo table, and two of the leaf, for pre-images are read
+  // one by one; for the primary, those into which it puts records and from which it takes answers.
+  const foreign = (helpers.length / (helpers.length + 1)) * calibration.transfer;
+  const undo = calibration.undo + UNDO_LINES * foreign;
+  const mixing = calibration.mix + MIX_LINES * foreign;
   const share = (part: readonly number[], from: number, to: number) => {
     let time = calibration.call;
-    for (let i = from; i < to; i++) time += service[commands.kinds[part[i]]] + calibration.undo;
+    for (let i = from; i < to; i++) time += service[commands.kinds[part[i]]] + undo;
     return time;
   };
   for (let from = 0; from < commands.count; from += BATCH) {
     const to = Math.min(from + BATCH, commands.count);
-    yield (to - from) * calibration.mix;
+    yield (to - from) * mixing;
     let used = 0;
     for (const part of mix(commands.keys, commands.kinds, from, to)) {
       const sharing = part.length <= SMALL ? [] : helpers;

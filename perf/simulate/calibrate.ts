@@ -33,11 +33,17 @@ export interface DrainPoint {
   readonly workload: WorkloadName;
 }
 
+/** One drain. */
+export interface Run {
+  /** Commands were drawn with it. */
+  readonly seed: number;
+  readonly perSecond: number;
+  readonly stats: Drained['stats'];
+}
+
 /** What was measured there. */
 export interface MeasuredPoint extends DrainPoint {
-  /** Commands a second of each run, and what was counted in the last one. */
-  readonly rates: readonly number[];
-  readonly stats: Drained['stats'];
+  readonly runs: readonly Run[];
 }
 
 const CORES = availableParallelism();
@@ -123,22 +129,21 @@ async function drainAll(
   effort: Effort,
   step: (note: string) => void,
 ): Promise<MeasuredPoint[]> {
-  const rates = points.map(() => [] as number[]);
-  const stats: Drained['stats'][] = [];
+  const runs = points.map(() => [] as Run[]);
   for (let run = 0; run < effort.runs; run++) {
     const lists = new Map<WorkloadName, CommandList>();
     for (let turn = 0; turn < points.length; turn++) {
       const i = (turn + run * 7) % points.length;
       const { workload, model, executors } = points[i];
-      const list = lists.get(workload) ?? commandsFor(workload, effort, effort.seed + run);
+      const seed = effort.seed + run;
+      const list = lists.get(workload) ?? commandsFor(workload, effort, seed);
       lists.set(workload, list);
-      const drained = await drain(drainPlan(points[i], list));
-      rates[i].push(drained.steady);
-      stats[i] = drained.stats;
+      const { steady, stats } = await drain(drainPlan(points[i], list));
+      runs[i].push({ seed, perSecond: steady, stats });
       step(`${model}, ${executors} executor${executors === 1 ? '' : 's'}, ${workload}`);
     }
   }
-  return points.map((point, i) => ({ ...point, rates: rates[i], stats: stats[i] }));
+  return points.map((point, i) => ({ ...point, runs: runs[i] }));
 }
 
 const smr = { model: 'smr', executors: 1 } as const;
@@ -151,22 +156,46 @@ async function nanoseconds(effort: Effort, run: (seed: number) => Promise<Draine
   return 1e9 / best;
 }
 
-/** Where parameters are fitted, in an order in which each needs only those before it. */
-const FITS: readonly (readonly [ParameterName, DrainPoint])[] = [
-  ['line', { model: 'keyed', executors: 2, workload: 'updates' }],
-  ['sync', { model: 'psmr', executors: 2, workload: 'inserts+deletes' }],
-  ['dispatch', { model: 'sdpe', executors: 1, workload: 'updates' }],
-  ['mix', { model: 'execute-verify', executors: 1, workload: 'updates' }],
+/** Where parameters are fitted, in an order in which each needs only those before it; and which models need them. */
+const FITS: readonly {
+  readonly parameter: ParameterName;
+  readonly at: DrainPoint;
+  readonly models: readonly ModelName[];
+}[] = [
+  {
+    parameter: 'line',
+    at: { model: 'keyed', executors: 2, workload: 'updates' },
+    models: ['psmr', 'opt-psmr', 'keyed', 'sdpe', 'sdpe-pairwise', 'execute-verify'],
+  },
+  {
+    parameter: 'sync',
+    at: { model: 'psmr', executors: 2, workload: 'inserts+deletes' },
+    models: ['psmr', 'opt-psmr'],
+  },
+  {
+    parameter: 'dispatch',
+    at: { model: 'sdpe', executors: 1, workload: 'updates' },
+    models: ['sdpe', 'sdpe-pairwise'],
+  },
+  {
+    parameter: 'mix',
+    at: { model: 'execute-verify', executors: 1, workload: 'updates' },
+    models: ['execute-verify'],
+  },
 ];
+
+function fitsFor(points: readonly DrainPoint[]) {
+  return FITS.filter(({ models }) => points.some(({ model }) => models.includes(model)));
+}
 
 function samePoint(a: DrainPoint, b: DrainPoint): boolean {
   return a.model === b.model && a.executors === b.executors && a.workload === b.workload;
 }
 
 /** What a point was used for: undefined if it only checks. */
-export function fittedAt(point: DrainPoint): string | undefined {
-  const fit = FITS.find(([, where]) => samePoint(where, point));
-  if (fit !== undefined) return fit[0];
+export function usedFor(point: DrainPoint): ParameterName | undefined {
+  const fit = FITS.find(({ at }) => samePoint(at, point));
+  if (fit !== undefined) return fit.parameter;
   if (point.model !== 'smr') return undefined;
   return point.workload === 'reads' ? 'read' : point.workload === 'updates' ? 'update' : undefined;
 }
@@ -208,7 +237,7 @@ export function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
   const needed: DrainPoint[] = [
     { ...smr, workload: 'reads' },
     { ...smr, workload: 'updates' },
-    ...FITS.map(([, point]) => point),
+    ...fitsFor(wanted).map(({ at }) => at),
   ];
   return [...wanted, ...needed.filter((point) => !wanted.some((other) => samePoint(point, other)))];
 }
@@ -219,8 +248,8 @@ export function stepsOf(wanted: readonly DrainPoint[], effort: Effort): number {
 }
 
 /** The fastest of a point's runs. */
-export function fastest({ rates }: MeasuredPoint): number {
-  return Math.max(...rates);
+export function fastest({ runs }: MeasuredPoint): Run {
+  return runs.reduce((one, other) => (other.perSecond > one.perSecond ? other : one));
 }
 
 /** Measures everything. `step` is called after each of `stepsOf` steps. */
@@ -238,7 +267,7 @@ export async function calibrate(
     await drain(drainPlan(smr, oneKind('deletes', effort, seed))),
   ]);
   step('inserts and deletes alone');
-  const update = 1e9 / at({ ...smr, workload: 'updates' });
+  const update = 1e9 / at({ ...smr, workload: 'updates' }).perSecond;
   const together = await nanoseconds(effort, (seed) => {
     const plan = drainPlan(smr, commandsFor('updates', effort, seed));
     return drainTogether([plan, plan]);
@@ -255,7 +284,7 @@ export async function calibrate(
   const { transfer } = partnership;
   let calibration: Calibration = {
     ...FREE,
-    read: 1e9 / at({ ...smr, workload: 'reads' }),
+    read: 1e9 / at({ ...smr, workload: 'reads' }).perSecond,
     update,
     insert,
     delete: remove,
@@ -268,9 +297,10 @@ export async function calibrate(
     member: member + 2 * transfer,
     ...measureScheduling(effort.attempts),
   };
-  for (const [parameter, point] of FITS) {
+  for (const { parameter, at: point } of fitsFor(wanted)) {
     const plan = { ...drainedPlan(point, effort), machine: thisMachineFor(point, calibration) };
-    calibration = { ...calibration, [parameter]: fit(calibration, parameter, plan, effort.seed, at(point)) };
+    const { seed, perSecond } = at(point);
+    calibration = { ...calibration, [parameter]: fit(calibration, parameter, plan, seed, perSecond) };
   }
   return { calibration, drainCalibration: { ...calibration, deferralLook }, points };
 }

@@ -75,7 +75,7 @@ export interface Machine {
   readonly cores: number;
   /** Nanoseconds that a thread looks before it sleeps. */
   readonly spin: number;
-  /** What waking a sleeper costs its waker, and until it runs. */
+  /** What waking a sleeper on an idle core costs its waker, and until it runs. */
   readonly notify: number;
   readonly wake: number;
 }
@@ -117,10 +117,13 @@ export class Gate {
     if (waiting.length === 0) return 0;
     this.waiting = [];
     let cost = 0;
+    const { machine, now } = simulation;
     for (const thread of waiting) {
       const asleep = thread.awaken();
-      if (asleep) cost += simulation.machine.notify;
-      simulation.at(simulation.now + (asleep ? simulation.machine.wake : this.latency), thread.go);
+      // Starting a core that is idle is what takes long. If there is none, the sleeper just waits for a core.
+      const start = asleep && simulation.idle;
+      if (start) cost += machine.notify;
+      simulation.at(now + (start ? machine.wake : this.latency), thread.go);
     }
     return cost;
   }
@@ -259,6 +262,11 @@ export class Simulation {
     if (stuck.length > 0)
       throw new Error(`the simulation stands still: ${stuck.map(({ name }) => name)} wait for ever`);
     return Math.max(0, ...threads.map(({ ended }) => ended as number));
+  }
+
+  /** Whether a core has nothing to do. */
+  get idle(): boolean {
+    return this.free > 0;
   }
 
   /** Whether threads wait for a core. */
