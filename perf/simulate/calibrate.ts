@@ -5,10 +5,8 @@
 import { availableParallelism } from 'node:os';
 import { shapeOf } from '../../engine/shape.ts';
 import type { ModelName } from '../../index.ts';
-import { OP_DELETE } from '../../layout/operation.ts';
 import { KEY_U32 } from '../../layout/tree-memory.ts';
 import { MODELS } from '../../workers/models/index.ts';
-import { emptyBook } from '../models/command-source.ts';
 import type { DistributionName, WorkloadName } from '../models/types.ts';
 import { type Mix, workloadOf } from '../models/workloads.ts';
 import { type Drained, type DrainPlan, drain, drainTogether, ringFor } from '../support/drain.ts';
@@ -77,34 +75,20 @@ export function thisMachineFor(point: DrainPoint, { look, notify, wake }: Calibr
   return oversubscribed(point) ? { cores: CORES, spin: LOOKS * look, notify, wake } : ROOMY;
 }
 
-/** All deletes of entries that are there, in the order in which `inserts` inserts them. */
-function reversed(inserts: CommandList): CommandList {
-  const { ops, keys, before, after } = inserts;
-  const end = emptyBook(after.length);
-  for (const [key, value] of before) end[key] = value;
-  const added = Array.from(keys, (key) => [key, after[key]] as const);
-  return {
-    ...inserts,
-    ops: ops.map(() => OP_DELETE),
-    before: [...before, ...added].sort(([a], [b]) => a - b),
-    after: end,
-  };
-}
-
-/** Commands of one kind only, for the workloads 'inserts' and 'deletes': no more than double or halve the tree. */
-function oneKind(workload: WorkloadName, { commands, entries }: Effort, seed: number): CommandList {
-  const inserts = drawCommands(workloadOf('inserts') as Mix, DISTRIBUTION, entries, Math.min(commands, entries), seed);
-  return workload === 'inserts' ? inserts : reversed(inserts);
-}
-
 function commandsFor(workload: WorkloadName, { commands, entries }: Effort, seed: number): CommandList {
   const mix = workloadOf(workload) as Mix;
   return drawCommands(mix, mix.distribution ?? DISTRIBUTION, entries, commands, seed);
 }
 
+/** Half of the commands let compilers and caches warm up. */
+function warmUpOf(commands: number): number {
+  return commands >> 1;
+}
+
 function drainPlan({ model, executors }: Omit<DrainPoint, 'workload'>, commands: CommandList): DrainPlan {
   const spins = !oversubscribed({ model, executors, workload: '' });
-  return { model, executors, commands, ring: ringFor(commands.ops.length), wait: spins ? 'spin' : 'park' };
+  const count = commands.ops.length;
+  return { model, executors, commands, ring: ringFor(count), warmUp: warmUpOf(count), wait: spins ? 'spin' : 'park' };
 }
 
 /** The simulation of what was drained. */
@@ -117,33 +101,42 @@ export function drainedPlan({ model, executors, workload }: DrainPoint, effort: 
     distribution: DISTRIBUTION,
     commands,
     entries,
+    warmUp: warmUpOf(commands),
     // The rings are full: a retry goes behind everything.
     backlog: commands,
     leafCapacity: LEAF_CAPACITY,
   };
 }
 
-/** Drains all points by turns. */
+/** Drains all points by turns: those that the calibration rests on more often than the others. */
 async function drainAll(
   points: readonly DrainPoint[],
   effort: Effort,
   step: (note: string) => void,
 ): Promise<MeasuredPoint[]> {
   const runs = points.map(() => [] as Run[]);
-  for (let run = 0; run < effort.runs; run++) {
+  for (let run = 0; run < effort.runs * MORE_RUNS; run++) {
     const lists = new Map<WorkloadName, CommandList>();
     for (let turn = 0; turn < points.length; turn++) {
       const i = (turn + run * 7) % points.length;
+      if (run >= runsOf(points[i], effort)) continue;
       const { workload, model, executors } = points[i];
       const seed = effort.seed + run;
       const list = lists.get(workload) ?? commandsFor(workload, effort, seed);
       lists.set(workload, list);
-      const { steady, stats } = await drain(drainPlan(points[i], list));
-      runs[i].push({ seed, perSecond: steady, stats });
+      const drained = await drain(drainPlan(points[i], list));
+      runs[i].push({ seed, ...drained });
       step(`${model}, ${executors} executor${executors === 1 ? '' : 's'}, ${workload}`);
     }
   }
   return points.map((point, i) => ({ ...point, runs: runs[i] }));
+}
+
+/** How much more often a point is drained that calibrates. */
+const MORE_RUNS = 3;
+
+function runsOf(point: DrainPoint, { runs }: Effort): number {
+  return usedFor(point) === undefined ? runs : runs * MORE_RUNS;
 }
 
 const smr = { model: 'smr', executors: 1 } as const;
@@ -151,8 +144,8 @@ const smr = { model: 'smr', executors: 1 } as const;
 /** Nanoseconds of a command in the fastest of some runs. */
 async function nanoseconds(effort: Effort, run: (seed: number) => Promise<Drained[]>): Promise<number> {
   let best = 0;
-  for (let i = 0; i < effort.runs; i++)
-    best = Math.max(best, ...(await run(effort.seed + i)).map(({ steady }) => steady));
+  for (let i = 0; i < effort.runs * MORE_RUNS; i++)
+    best = Math.max(best, ...(await run(effort.seed + i)).map(({ perSecond }) => perSecond));
   return 1e9 / best;
 }
 
@@ -244,7 +237,7 @@ export function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
 
 /** Steps of a calibration. */
 export function stepsOf(wanted: readonly DrainPoint[], effort: Effort): number {
-  return allPoints(wanted).length * effort.runs + 5;
+  return allPoints(wanted).reduce((sum, point) => sum + runsOf(point, effort), 4);
 }
 
 /** The fastest of a point's runs. */
@@ -260,20 +253,13 @@ export async function calibrate(
 ): Promise<Calibrated> {
   const points = await drainAll(allPoints(wanted), effort, step);
   const at = (point: DrainPoint) => fastest(points.find((one) => samePoint(one, point)) as MeasuredPoint);
-  const insert = await nanoseconds(effort, async (seed) => [
-    await drain(drainPlan(smr, oneKind('inserts', effort, seed))),
-  ]);
-  const remove = await nanoseconds(effort, async (seed) => [
-    await drain(drainPlan(smr, oneKind('deletes', effort, seed))),
-  ]);
-  step('inserts and deletes alone');
   const update = 1e9 / at({ ...smr, workload: 'updates' }).perSecond;
   const together = await nanoseconds(effort, (seed) => {
     const plan = drainPlan(smr, commandsFor('updates', effort, seed));
     return drainTogether([plan, plan]);
   });
   step('two stores together');
-  const execution = await measureExecution(effort);
+  const { insertMore, deleteMore, ...execution } = await measureExecution(effort);
   step('executing');
   const deferring = await measureDeferring(effort, USUAL_RING);
   const { deferralLook } = await measureDeferring(effort, ringFor(effort.commands));
@@ -286,8 +272,8 @@ export async function calibrate(
     ...FREE,
     read: 1e9 / at({ ...smr, workload: 'reads' }).perSecond,
     update,
-    insert,
-    delete: remove,
+    insert: update + insertMore,
+    delete: update + deleteMore,
     cores: Math.max(1, together / update),
     ...execution,
     ...deferring,

@@ -56,14 +56,15 @@ interface Origin {
 }
 
 const SERVICE = 'drain of smr, 1 executor, only such commands';
+const BESIDE = 'drain of updates, and both kinds in one thread';
 const LONE = "one thread, the executor's own classes";
 const PARTNER = 'two threads in turn';
 
 export const ORIGINS: Readonly<Record<ParameterName, Origin>> = {
   read: { meaning: 'a get, in a long run', how: SERVICE },
   update: { meaning: 'an update, in a long run', how: SERVICE },
-  insert: { meaning: 'an insert, in a long run', how: SERVICE },
-  delete: { meaning: 'a delete, in a long run', how: SERVICE },
+  insert: { meaning: 'an insert, in a long run', how: BESIDE },
+  delete: { meaning: 'a delete, in a long run', how: BESIDE },
   call: {
     meaning: 'more for a run of its own: a call of the core, no overlapped lookups, replies',
     how: `${LONE}, runs of 4 beside long ones`,

@@ -17,6 +17,8 @@ export interface Drawing {
   readonly distribution: DistributionName;
   readonly commands: number;
   readonly entries: number;
+  /** Commands before those that are simulated: they have only changed the content. */
+  readonly warmUp?: number;
 }
 
 /** Commands in their total order. */
@@ -26,8 +28,9 @@ export interface Commands {
   readonly ops: Uint8Array;
   readonly kinds: Uint8Array;
   readonly keys: Uint32Array;
-  /** Keys that are there at the beginning, ascending. */
+  /** Keys that are there at the very beginning, ascending; and what was done since. */
   readonly before: readonly number[];
+  readonly earlier: { readonly kinds: Uint8Array; readonly keys: Uint32Array };
   /** Keys are below it. */
   readonly slots: number;
   /** Share of the commands that write. */
@@ -41,18 +44,20 @@ function kindOf(op: number): number {
 }
 
 /** The same arguments give the same commands, those that a drain with this seed gets. @throws if one has many keys. */
-export function draw({ workload, distribution, commands, entries }: Drawing, seed: number): Commands {
+export function draw({ workload, distribution, commands, entries, warmUp = 0 }: Drawing, seed: number): Commands {
   const mix = workloadOf(workload) as Mix;
-  const { ops, keys, before, after } = drawCommands(mix, mix.distribution ?? distribution, entries, commands, seed);
-  const kinds = ops.map(kindOf);
+  const all = drawCommands(mix, mix.distribution ?? distribution, entries, commands, seed);
+  const allKinds = all.ops.map(kindOf);
+  const kinds = allKinds.subarray(warmUp);
   return {
-    count: commands,
-    ops,
+    count: commands - warmUp,
+    ops: all.ops.subarray(warmUp),
     kinds,
-    keys,
-    before: before.map(([key]) => key),
-    slots: after.length,
-    writes: kinds.reduce((sum, kind) => sum + (kind === READ ? 0 : 1), 0) / Math.max(1, commands),
+    keys: all.keys.subarray(warmUp),
+    before: all.before.map(([key]) => key),
+    earlier: { kinds: allKinds.subarray(0, warmUp), keys: all.keys.subarray(0, warmUp) },
+    slots: all.after.length,
+    writes: kinds.reduce((sum, kind) => sum + (kind === READ ? 0 : 1), 0) / Math.max(1, kinds.length),
   };
 }
 

@@ -26,8 +26,8 @@ export interface SimulateOptions {
 
 /** Sizes: the usual ones, and those of --quick. */
 const SIZES = {
-  full: { commands: 200_000, entries: 50_000, runs: 10, seeds: 3, attempts: 20 },
-  quick: { commands: 30_000, entries: 20_000, runs: 3, seeds: 1, attempts: 10 },
+  full: { commands: 400_000, entries: 50_000, runs: 6, seeds: 3, attempts: 20 },
+  quick: { commands: 60_000, entries: 20_000, runs: 2, seeds: 1, attempts: 10 },
 } as const;
 const WORKLOADS = ['reads', 'updates', 'inserts+deletes', 'mixed:10', 'ycsb-a'];
 const QUICK_WORKLOADS = ['updates', 'inserts+deletes', 'mixed:10'];

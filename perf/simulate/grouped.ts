@@ -4,7 +4,7 @@
  * brings about; it stands `backlog` commands further on in the order.
  */
 import { defers, type ExecutionModel } from '../../workers/models/model.ts';
-import { byGroup, DELETE, INSERT } from './commands.ts';
+import { byGroup, type Commands } from './commands.ts';
 import type { Gate, Steps } from './events.ts';
 import { Leaves } from './leaves.ts';
 import type { Setting, Tally } from './setting.ts';
@@ -13,6 +13,13 @@ import type { Setting, Tally } from './setting.ts';
 const PIECE = 64;
 /** How full leaves are at the beginning, as in perf/support/drain.ts. */
 const FILL = 0.7;
+
+/** The leaves when the simulation begins. */
+function leavesBefore({ before, earlier, slots }: Commands, leafCapacity: number): Leaves {
+  const leaves = new Leaves(before, slots, leafCapacity, FILL);
+  for (const [i, key] of earlier.keys.entries()) leaves.apply(earlier.kinds[i], key, true);
+  return leaves;
+}
 
 /** A sync point, from the first executor's arrival on. */
 interface SyncPoint {
@@ -49,7 +56,7 @@ class Replica {
     this.tally = tally;
     this.deferred = streams.map(() => []);
     this.idle = setting.simulation.gate();
-    if (defers(model)) this.leaves = new Leaves(commands.before, commands.slots, leafCapacity, FILL);
+    if (defers(model)) this.leaves = leavesBefore(commands, leafCapacity);
     this.groups = new Uint16Array(commands.count);
     for (const [group, stream] of streams.entries()) for (const place of stream) this.groups[place] = group;
     const places: number[] = [];
@@ -122,8 +129,7 @@ class Replica {
     let time = 0;
     for (const list of deferred) {
       for (const place of list) {
-        if (commands.kinds[place] === INSERT) leaves?.insert(commands.keys[place], true);
-        else if (commands.kinds[place] === DELETE) leaves?.delete(commands.keys[place], true);
+        leaves?.apply(commands.kinds[place], commands.keys[place], true);
         time += calibration.deferred;
       }
       list.length = 0;
@@ -150,9 +156,7 @@ function* execute(replica: Replica, executor: number, stream: Uint32Array): Step
     if (leaves === undefined) return service[kind];
     const look = deferred.length === 0 ? 0 : calibration.deferralLook;
     const dependent = deferredKeys.has(key);
-    const fits =
-      !dependent && (kind === INSERT ? leaves.insert(key, false) : kind === DELETE ? leaves.delete(key, false) : true);
-    if (fits) return look + service[kind];
+    if (!dependent && leaves.apply(kind, key, false)) return look + service[kind];
     if (dependent) tally.deferred++;
     else tally.refused++;
     deferred.push(place);
@@ -196,10 +200,7 @@ function* execute(replica: Replica, executor: number, stream: Uint32Array): Step
       tally.syncPoints++;
       tally.barrierWork += work;
       yield work + replica.runDeferred() + command;
-      if (point.command >= 0 && leaves !== undefined) {
-        if (kinds[point.command] === INSERT) leaves.insert(keys[point.command], true);
-        if (kinds[point.command] === DELETE) leaves.delete(keys[point.command], true);
-      }
+      if (point.command >= 0) leaves?.apply(kinds[point.command], keys[point.command], true);
       replica.passed(stop);
       yield point.released.open();
     }

@@ -1,3 +1,5 @@
+import { DELETE, INSERT } from './commands.ts';
+
 /**
  * How full the leaves of a B+-tree are: enough of it to say which inserts and deletes stay within their leaf. Splits and
  * merges are those of engine/core/structure.ts: halves; a leaf is refilled when it would fall below a quarter, by a merge
@@ -50,8 +52,13 @@ export class Leaves {
     return low;
   }
 
-  /** Inserts a key, if it is absent. @returns false, and nothing was done, if that takes a split and `split` is false. */
-  insert(key: number, split: boolean): boolean {
+  /** A command of that kind. @returns false, and nothing was done, if it takes a split or merge and `free` is false. */
+  apply(kind: number, key: number, free: boolean): boolean {
+    if (kind === INSERT) return this.insert(key, free);
+    return kind === DELETE ? this.delete(key, free) : true;
+  }
+
+  private insert(key: number, split: boolean): boolean {
     if (this.present[key] === 1) return true;
     let leaf = this.leafOf(key);
     if (this.counts[leaf] === this.capacity) {
@@ -64,8 +71,7 @@ export class Leaves {
     return true;
   }
 
-  /** Deletes a key, if it is there. @returns false, and nothing was done, if that takes a merge and `merge` is false. */
-  delete(key: number, merge: boolean): boolean {
+  private delete(key: number, merge: boolean): boolean {
     if (this.present[key] === 0) return true;
     const leaf = this.leafOf(key);
     if (this.counts[leaf] <= this.least && this.leaves > 1 && !merge) return false;

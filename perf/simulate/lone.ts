@@ -7,7 +7,9 @@ import {
   APPLY_UNDO_READS,
   APPLY_WITHIN_LEAF,
   DEFERRAL_COUNT,
+  OP_DELETE,
   OP_GET,
+  OP_INSERT,
   OP_RETRY,
   OP_UPDATE,
   OPERATION_CODE,
@@ -100,6 +102,12 @@ class LoneExecutor {
     });
   }
 
+  /** Makes all commands such ones. */
+  become(op: number): void {
+    const { memory } = this.applier;
+    for (let i = 0; i < this.commands; i++) memory[this.records + i * SLOT + OPERATION_CODE] = op;
+  }
+
   allocate(bytes: number): number {
     const address = allocate(this.attachment, bytes);
     this.applier.renew();
@@ -128,6 +136,9 @@ export interface Size {
 }
 
 export interface Execution {
+  /** What an insert, and a delete, takes longer than an update. */
+  readonly insertMore: number;
+  readonly deleteMore: number;
   readonly receive: number;
   readonly call: number;
   readonly append: number;
@@ -137,6 +148,37 @@ export interface Execution {
 /** Slots of a batch with an undo table. */
 const BATCH = 256;
 const KEEP: ReplySink = { answers: true, flush() {}, reply() {} };
+
+/**
+ * Inserts and deletes of the same keys by turns, and updates between them: so the tree stays as large as it is. They are
+ * a tenth of the entries, so that leaves seldom split.
+ */
+async function measureChanges(
+  entries: number,
+  attempts: number,
+): Promise<Pick<Execution, 'insertMore' | 'deleteMore'>> {
+  const count = Math.ceil(entries / 10);
+  const inserts = drawCommands(WORKLOADS.inserts as Mix, 'uniform', entries, count, 1);
+  const lone = await LoneExecutor.open(inserts, 0.7);
+  try {
+    const best = {
+      insert: Number.POSITIVE_INFINITY,
+      update: Number.POSITIVE_INFINITY,
+      delete: Number.POSITIVE_INFINITY,
+    };
+    for (let attempt = 0; attempt < 2 * attempts; attempt++) {
+      lone.become(OP_INSERT);
+      best.insert = Math.min(best.insert, lone.apply(count, APPLY_REPLY));
+      lone.become(OP_UPDATE);
+      best.update = Math.min(best.update, lone.apply(count, APPLY_REPLY));
+      lone.become(OP_DELETE);
+      best.delete = Math.min(best.delete, lone.apply(count, APPLY_REPLY));
+    }
+    return { insertMore: best.insert - best.update, deleteMore: best.delete - best.update };
+  } finally {
+    await lone.close();
+  }
+}
 
 /** What an executor does beside executing long runs. */
 export async function measureExecution({ commands, entries, attempts }: Size): Promise<Execution> {
@@ -164,6 +206,7 @@ export async function measureExecution({ commands, entries, attempts }: Size): P
       for (let i = 0; i < 1000; i++) lone.replies.reply(0, i, 1, NOTHING);
     });
     return {
+      ...(await measureChanges(entries, attempts)),
       receive: lone.receive,
       call: Math.max(0, (best.short - best.long) * 4),
       undo: Math.max(0, best.undone - best.long),
@@ -182,11 +225,12 @@ export interface Deferring {
   readonly deferred: number;
 }
 
-/** Commands that are refused. */
+/** Commands that are refused, and most that look whether their keys are deferred. */
 const REFUSED = 4096;
+const MOST_LOOKS = 200_000;
 
 /** What deferring costs with rings of so many slots. All leaves are full, so every insert is refused. */
-export async function measureDeferring({ entries, attempts }: Size, ring: number): Promise<Deferring> {
+export async function measureDeferring({ commands, entries, attempts }: Size, ring: number): Promise<Deferring> {
   const slots = 2 * ring;
   const flags = APPLY_REPLY | APPLY_WITHIN_LEAF;
   const inserts = drawCommands(WORKLOADS.inserts as Mix, 'uniform', entries, REFUSED, 1);
@@ -201,7 +245,7 @@ export async function measureDeferring({ entries, attempts }: Size, ring: number
   } finally {
     await full.close();
   }
-  const updates = drawCommands(WORKLOADS.updates as Mix, 'uniform', entries, REFUSED * 8, 1);
+  const updates = drawCommands(WORKLOADS.updates as Mix, 'uniform', entries, Math.min(commands, MOST_LOOKS), 1);
   const lone = await LoneExecutor.open(updates, 0.7);
   try {
     const list = lone.deferralList(slots);

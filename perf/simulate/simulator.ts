@@ -50,11 +50,12 @@ function startModel(model: ModelName, setting: Setting, tally: Tally): void {
 const drawn = new Map<string, Commands>();
 const MOST_DRAWN = 8;
 
-function commandsOf({ workload, distribution, commands, entries }: SimulationPlan, seed: number): Commands {
-  const name = JSON.stringify([workload, distribution, commands, entries, seed]);
+function commandsOf(plan: SimulationPlan, seed: number): Commands {
+  const { workload, distribution, commands, entries, warmUp = 0 } = plan;
+  const name = JSON.stringify([workload, distribution, commands, entries, warmUp, seed]);
   let found = drawn.get(name);
   if (found === undefined) {
-    found = draw({ workload, distribution, commands, entries }, seed);
+    found = draw(plan, seed);
     if (drawn.size >= MOST_DRAWN) drawn.delete(drawn.keys().next().value as string);
     drawn.set(name, found);
   }

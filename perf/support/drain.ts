@@ -3,10 +3,13 @@
  * running. Afterwards the content is compared with what the commands say.
  */
 import { type ModelName, SharedTree } from '../../index.ts';
+import { OP_COUNT } from '../../layout/operation.ts';
+import { COUNTER_COMMANDS, COUNTERS, EXECUTOR_COUNTERS } from '../../layout/streams.ts';
 import type { Client, Sink } from '../../workers/client.ts';
 import type { MixerName } from '../../workers/models/model.ts';
 import { openStopped } from '../../workers/store.ts';
 import type { StoreHandle } from '../../workers/store-client.ts';
+import { Streams } from '../../workers/streams.ts';
 import type { WaitName } from '../../workers/waiting.ts';
 import { firstDifference } from '../models/verify.ts';
 import type { CommandList } from './draw.ts';
@@ -30,39 +33,54 @@ export interface DrainPlan {
   readonly fanout?: number;
   /** Share of a leaf's places that are filled at the beginning; 0.7 if it is not given. */
   readonly fill?: number;
+  /**
+   * Commands that only warm compilers and caches up; 0 if it is not given. Behind them all executors meet, at a count of
+   * the entries, and begin together.
+   */
+  readonly warmUp?: number;
 }
 
 /** What came out. */
 export interface Drained {
-  /** Commands a second, from the moment the threads were told to begin: it includes a millisecond or two of starting. */
+  /**
+   * Commands a second behind the warm-up; without one, from the moment the threads were told to begin, which includes a
+   * millisecond or two of starting.
+   */
   readonly perSecond: number;
-  /** The same over the second half of the commands: by then compilers and caches are warm. */
-  readonly steady: number;
   readonly stats: { refused: number; deferred: number; retried: number; syncPoints: number; parks: number };
 }
 
-/** Share of the commands that `steady` leaves out. */
-export const WARM_UP = 0.5;
-
 /** Answers go nowhere. */
 const NOBODY: Sink = { settle() {}, refuse() {} };
-/** Milliseconds that a drain may take. */
+/** Milliseconds that a drain may take, and between two looks at how far it is. */
 const LIMIT = 60_000;
+const LOOK_EVERY = 0.1;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** A store with filled rings whose executors stand still. */
 export class FilledStore {
   private readonly plan: DrainPlan;
   private readonly opened: Awaited<ReturnType<typeof openStopped<'u32', 'f64'>>>;
+  /** Commands done, of each thread. */
+  private readonly counters: readonly Float64Array[];
+  /** Commands in the rings, and those before the ones that count. */
   private readonly total: number;
+  private readonly warmUp: number;
+  private told = 0;
+  private looked = 0;
   private began = 0;
-  private warm: { at: number; commands: number } | undefined;
   private ended = 0;
 
   private constructor(plan: DrainPlan, opened: Awaited<ReturnType<typeof openStopped<'u32', 'f64'>>>) {
+    const { commands, warmUp = 0 } = plan;
     this.plan = plan;
     this.opened = opened;
-    this.total = plan.commands.ops.length;
+    const streams = Streams.attach(opened.store.handle.streams);
+    this.counters = Array.from({ length: streams.shape.executors }, (_, thread) => {
+      return new Float64Array(streams.memory, streams.executor(0, thread) + EXECUTOR_COUNTERS, COUNTERS);
+    });
+    this.warmUp = warmUp === 0 ? 0 : warmUp + 1;
+    this.total = commands.ops.length + (warmUp === 0 ? 0 : 1);
   }
 
   /** @throws if the rings are too small. */
@@ -93,7 +111,7 @@ export class FilledStore {
 
   private fill(): void {
     const { store } = this.opened;
-    const { commands, model } = this.plan;
+    const { commands, model, warmUp = 0 } = this.plan;
     // Directly, while nobody else works.
     const { layout, memories, key, value } = store.handle;
     const tree = SharedTree.attach<number, number>({ sabtree: 'tree', layout, memory: memories[0], key, value });
@@ -101,17 +119,14 @@ export class FilledStore {
     tree.close();
     const client = store.client as unknown as Client;
     const { ops, keys, values, expected } = commands;
+    const post = (call: { op: number; key: unknown; value: unknown; expected: unknown }) => {
+      if (!client.post({ ...call, range: undefined, sink: NOBODY, index: 0 })) {
+        throw new Error(`${model}: the rings are too small`);
+      }
+    };
     for (let i = 0; i < ops.length; i++) {
-      const call = {
-        op: ops[i],
-        key: keys[i],
-        value: values[i],
-        expected: expected[i],
-        range: undefined,
-        sink: NOBODY,
-        index: 0,
-      };
-      if (!client.post(call)) throw new Error(`${model}: the rings are too small`);
+      if (i > 0 && i === warmUp) post({ op: OP_COUNT, key: undefined, value: undefined, expected: undefined });
+      post({ op: ops[i], key: keys[i], value: values[i], expected: expected[i] });
     }
     if (!client.flushPosted()) throw new Error(`${model}: the rings are too small`);
   }
@@ -122,26 +137,34 @@ export class FilledStore {
   }
 
   start(): void {
-    this.began = performance.now();
+    this.told = performance.now();
+    this.looked = this.told;
+    if (this.warmUp === 0) this.began = this.told;
     this.opened.start();
   }
 
-  /** Looks how far the executors are; true when they are done. @throws if they take too long. */
+  /**
+   * Looks how far the executors are; true when they are done. What counts is taken to last from the last look at which
+   * the warm-up was not over until the first at which all is done: never shorter than it was, however late a look is.
+   * @throws if they take too long.
+   */
   look(): boolean {
-    const { commands } = this.opened.store.stats();
+    let commands = 0;
+    for (const counters of this.counters) commands += counters[COUNTER_COMMANDS];
     const now = performance.now();
-    if (this.warm === undefined && commands >= WARM_UP * this.total) this.warm = { at: now, commands };
+    if (this.began === 0 && commands >= this.warmUp) this.began = this.looked;
+    this.looked = now;
     if (commands >= this.total) {
       this.ended ||= now;
       return true;
     }
-    if (now - this.began > LIMIT) throw new Error(`${this.plan.model}: did not end`);
+    if (now - this.told > LIMIT) throw new Error(`${this.plan.model}: did not end`);
     return false;
   }
 
   /** Closes; what was measured. @throws if the content is not what the commands say. */
   async finish(): Promise<Drained> {
-    const { total, began, ended, warm } = this;
+    const { total, warmUp, began, ended } = this;
     const { store } = this.opened;
     const { model, commands } = this.plan;
     const { refused, deferred, retried, syncPoints, perExecutor } = store.stats();
@@ -150,11 +173,8 @@ export class FilledStore {
     const difference = firstDifference(store, commands.after);
     if (difference !== undefined) throw new Error(`${model}: ${difference}`);
     store.tree.check();
-    const { at, commands: done } = warm ?? { at: began, commands: 0 };
     return {
-      perSecond: (total / (ended - began)) * 1000,
-      // A short drain may be over when it is looked at for the first time.
-      steady: done === total ? (total / (ended - began)) * 1000 : ((total - done) / (ended - at)) * 1000,
+      perSecond: ((total - warmUp) / (ended - began)) * 1000,
       stats: { refused, deferred, retried, syncPoints, parks },
     };
   }
@@ -172,7 +192,7 @@ export async function drainTogether(plans: readonly DrainPlan[]): Promise<Draine
     for (const store of stores) store.start();
     let done = false;
     while (!done) {
-      Atomics.wait(pause, 0, 0, 0.2);
+      Atomics.wait(pause, 0, 0, LOOK_EVERY);
       done = true;
       for (const store of stores) if (!store.look()) done = false;
     }
