@@ -12,6 +12,7 @@ import { type Mix, workloadOf } from '../models/workloads.ts';
 import { type Drained, type DrainPlan, drain, drainTogether, ringFor } from '../support/drain.ts';
 import { type CommandList, drawCommands } from '../support/draw.ts';
 import { type Calibration, FREE, type ParameterName } from './calibration.ts';
+import { drainDirect } from './direct.ts';
 import { type Machine, ROOMY } from './events.ts';
 import { measureDeferring, measureExecution, measureMeeting, measureScheduling, type Size } from './lone.ts';
 import { Partnership } from './partnership.ts';
@@ -57,6 +58,8 @@ export const LEAF_CAPACITY = shapeOf(KEY_U32, 8).leafCapacity;
 
 /** Threads of a replica. */
 export function threadsOf({ model, executors }: DrainPoint): number {
+  // Clients, for once.
+  if (model === 'direct') return executors;
   const { oneExecutor, threads } = MODELS[model];
   return threads(oneExecutor ? 1 : executors);
 }
@@ -108,6 +111,12 @@ export function drainedPlan({ model, executors, workload }: DrainPoint, effort: 
   };
 }
 
+async function drainOnce(point: DrainPoint, list: CommandList): Promise<Drained> {
+  if (point.model !== 'direct') return drain(drainPlan(point, list));
+  const perSecond = await drainDirect(point.executors, list, warmUpOf(list.ops.length));
+  return { perSecond, stats: { refused: 0, deferred: 0, retried: 0, syncPoints: 0, parks: 0 } };
+}
+
 /** Drains all points by turns: those that the calibration rests on more often than the others. */
 async function drainAll(
   points: readonly DrainPoint[],
@@ -124,8 +133,7 @@ async function drainAll(
       const seed = effort.seed + run;
       const list = lists.get(workload) ?? commandsFor(workload, effort, seed);
       lists.set(workload, list);
-      const drained = await drain(drainPlan(points[i], list));
-      runs[i].push({ seed, ...drained });
+      runs[i].push({ seed, ...(await drainOnce(points[i], list)) });
       step(`${model}, ${executors} executor${executors === 1 ? '' : 's'}, ${workload}`);
     }
   }
@@ -177,6 +185,14 @@ const FITS: readonly {
   },
 ];
 
+/** Points whose commands are of one kind: what one takes there is that parameter. */
+const SERVICES: readonly { readonly parameter: ParameterName; readonly at: DrainPoint }[] = [
+  { parameter: 'read', at: { model: 'smr', executors: 1, workload: 'reads' } },
+  { parameter: 'update', at: { model: 'smr', executors: 1, workload: 'updates' } },
+  { parameter: 'directRead', at: { model: 'direct', executors: 1, workload: 'reads' } },
+  { parameter: 'directUpdate', at: { model: 'direct', executors: 1, workload: 'updates' } },
+];
+
 function fitsFor(points: readonly DrainPoint[]) {
   return FITS.filter(({ models }) => points.some(({ model }) => models.includes(model)));
 }
@@ -189,8 +205,7 @@ function samePoint(a: DrainPoint, b: DrainPoint): boolean {
 export function usedFor(point: DrainPoint): ParameterName | undefined {
   const fit = FITS.find(({ at }) => samePoint(at, point));
   if (fit !== undefined) return fit.parameter;
-  if (point.model !== 'smr') return undefined;
-  return point.workload === 'reads' ? 'read' : point.workload === 'updates' ? 'update' : undefined;
+  return SERVICES.find(({ at }) => samePoint(at, point))?.parameter;
 }
 
 /** The value of a parameter with which the simulation takes as long as the measurement; 0 if it is slower without it. */
@@ -228,8 +243,7 @@ export interface Calibrated {
 /** Points that the calibration needs, with those asked for. */
 export function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
   const needed: DrainPoint[] = [
-    { ...smr, workload: 'reads' },
-    { ...smr, workload: 'updates' },
+    ...SERVICES.map(({ at }) => at).filter(({ model }) => model === 'smr' || wanted.some((one) => one.model === model)),
     ...fitsFor(wanted).map(({ at }) => at),
   ];
   return [...wanted, ...needed.filter((point) => !wanted.some((other) => samePoint(point, other)))];
@@ -253,7 +267,13 @@ export async function calibrate(
 ): Promise<Calibrated> {
   const points = await drainAll(allPoints(wanted), effort, step);
   const at = (point: DrainPoint) => fastest(points.find((one) => samePoint(one, point)) as MeasuredPoint);
-  const update = 1e9 / at({ ...smr, workload: 'updates' }).perSecond;
+  const services = Object.fromEntries(
+    SERVICES.filter((one) => points.some((point) => samePoint(one.at, point))).map((one) => [
+      one.parameter,
+      1e9 / at(one.at).perSecond,
+    ]),
+  ) as Partial<Calibration>;
+  const { update = 0 } = services;
   const together = await nanoseconds(effort, (seed) => {
     const plan = drainPlan(smr, commandsFor('updates', effort, seed));
     return drainTogether([plan, plan]);
@@ -270,8 +290,7 @@ export async function calibrate(
   const { transfer } = partnership;
   let calibration: Calibration = {
     ...FREE,
-    read: 1e9 / at({ ...smr, workload: 'reads' }).perSecond,
-    update,
+    ...services,
     insert: update + insertMore,
     delete: update + deleteMore,
     cores: Math.max(1, together / update),

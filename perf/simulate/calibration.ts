@@ -12,6 +12,9 @@ export interface Calibration {
   readonly insert: number;
   readonly delete: number;
   readonly call: number;
+  // direct: a call for each command.
+  readonly directRead: number;
+  readonly directUpdate: number;
   // More than one thread.
   readonly cores: number;
   readonly transfer: number;
@@ -69,6 +72,8 @@ export const ORIGINS: Readonly<Record<ParameterName, Origin>> = {
     meaning: 'more for a run of its own: a call of the core, no overlapped lookups, replies',
     how: `${LONE}, runs of 4 beside long ones`,
   },
+  directRead: { meaning: 'a get, by a client itself', how: 'direct, 1 thread, only such commands' },
+  directUpdate: { meaning: 'an update, by a client itself', how: 'direct, 1 thread, only such commands' },
   cores: {
     meaning: 'service with another core busy, as a multiple',
     how: 'two independent smr stores drained together, beside one alone',

@@ -1,6 +1,5 @@
 /** The simulation from the command line to the report. */
 import { writeFileSync } from 'node:fs';
-import { MODELS } from '../../workers/models/index.ts';
 import { htmlRenderer } from '../models/command.ts';
 import { thisMachine } from '../models/machine.ts';
 import type { Cell } from '../models/types.ts';
@@ -32,7 +31,7 @@ import {
   type SimulationReport,
   saturationOf,
 } from './report.ts';
-import { type SimulationPlan, simulate } from './simulator.ts';
+import { executorsOf, type SimulationPlan, simulate } from './simulator.ts';
 
 /** Executors at which the simulation is compared with measurements. */
 const CHECKED = [1, 2];
@@ -46,7 +45,7 @@ function distributionOf(workload: string) {
 function checkedPoints({ models, workloads }: SimulateOptions): DrainPoint[] {
   return workloads.flatMap((workload) =>
     models.flatMap((model) =>
-      CHECKED.filter((executors) => executors === 1 || !MODELS[model].oneExecutor).map((executors) => {
+      CHECKED.filter((executors) => executorsOf(model, executors) === executors).map((executors) => {
         return { model, executors, workload };
       }),
     ),
@@ -63,6 +62,7 @@ function measuredCell(point: MeasuredPoint, effort: Effort): Cell {
     window: effort.commands,
     replicas: 1,
     clients: 0,
+    // direct has no rings: its threads have the same commands at hand, and nothing else to do.
     kind: 'drain',
     oversubscribed: oversubscribed(point),
     commandsPerSecond: spread(runs.map(({ perSecond }) => perSecond)),

@@ -39,15 +39,28 @@ export function emptyTally(): Tally {
  * another thread has *written* since it last read the leaf itself: with a share w of writers, w(n - 1) / (1 + w(n - 1)).
  */
 export function serviceTimes(calibration: Calibration, sharing: number, writes: number): Float64Array {
-  const { line, cores } = calibration;
+  const { line, cores, read, update } = calibration;
   const others = sharing - 1;
   const forReader = (writes * others) / (1 + writes * others);
   const forWriter = others / sharing;
   const slowdown = sharing > 1 ? cores : 1;
   const times = new Float64Array(4);
-  times[READ] = (calibration.read + line * forReader) * slowdown;
-  times[UPDATE] = (calibration.update + line * forWriter) * slowdown;
+  times[READ] = (read + line * forReader) * slowdown;
+  times[UPDATE] = (update + line * forWriter) * slowdown;
   times[INSERT] = (calibration.insert + line * forWriter) * slowdown;
   times[DELETE] = (calibration.delete + line * forWriter) * slowdown;
   return times;
+}
+
+/** The calibration of the model direct: a call for each command, and no runs. */
+export function directly(calibration: Calibration): Calibration {
+  const { directRead, directUpdate, update } = calibration;
+  return {
+    ...calibration,
+    call: 0,
+    read: directRead,
+    update: directUpdate,
+    insert: directUpdate + calibration.insert - update,
+    delete: directUpdate + calibration.delete - update,
+  };
 }

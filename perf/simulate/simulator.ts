@@ -7,7 +7,7 @@ import { type Commands, type Drawing, draw } from './commands.ts';
 import { type Machine, ROOMY, Simulation } from './events.ts';
 import { grouped } from './grouped.ts';
 import { scheduled } from './scheduled.ts';
-import { emptyTally, type Setting, serviceTimes, type Tally } from './setting.ts';
+import { directly, emptyTally, type Setting, serviceTimes, type Tally } from './setting.ts';
 import { staged } from './staged.ts';
 
 /** What is simulated. */
@@ -36,8 +36,8 @@ export interface Simulated {
   readonly parks: number;
 }
 
-/** Models that can be simulated. */
-export const SIMULATED = Object.keys(MODELS).filter((name) => name !== 'direct') as ModelName[];
+/** Models that can be simulated: all. */
+export const SIMULATED = Object.keys(MODELS) as ModelName[];
 
 function startModel(model: ModelName, setting: Setting, tally: Tally): void {
   if (model === 'pipelined') staged(setting, tally);
@@ -62,9 +62,15 @@ function commandsOf(plan: SimulationPlan, seed: number): Commands {
   return found;
 }
 
-export function simulate(calibration: Calibration, plan: SimulationPlan, seed: number): Simulated {
+/** Executors of a model that is asked for so many; for direct these are clients. */
+export function executorsOf(model: ModelName, wanted: number): number {
+  return MODELS[model].oneExecutor && model !== 'direct' ? 1 : wanted;
+}
+
+export function simulate(measured: Calibration, plan: SimulationPlan, seed: number): Simulated {
   const { model, backlog, leafCapacity } = plan;
-  const executors = MODELS[model].oneExecutor ? 1 : plan.executors;
+  const calibration = model === 'direct' ? directly(measured) : measured;
+  const executors = executorsOf(model, plan.executors);
   const commands = commandsOf(plan, seed);
   const simulation = new Simulation(plan.machine ?? ROOMY);
   const service = serviceTimes(calibration, executors, commands.writes);
