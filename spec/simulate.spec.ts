@@ -468,7 +468,7 @@ describe('a small real run', () => {
   it('prints one JSON object and nothing else, with cells, calibration and errors', async () => {
     const { code, out, err } = await simulateHere(
       ...['--quick', '--json', '--models', 'psmr,execute-verify', '--workloads', 'mixed:20'],
-      ...['--commands', '2000', '--runs', '1', '--executors', '1,2,16'],
+      ...['--commands', '2000', '--drained', '5000', '--runs', '1', '--executors', '1,2,16'],
     );
     expect(code, err).toBe(0);
     expect(out.endsWith('\n')).toBe(true);
@@ -510,7 +510,7 @@ describe('a small real run', () => {
 
   it('marks what is simulated in its tables, and says what is wrong with a flag', async () => {
     const [text, wrong, help] = await Promise.all([
-      simulateHere('--quick', '--models', 'smr', '--workloads', 'updates', '--commands', '2000', '--runs', '1'),
+      simulateHere('--quick', '--models', 'smr', '--workloads', 'updates', '--drained', '5000', '--runs', '1'),
       simulateHere('--models', 'none'),
       simulateHere('--help'),
     ]);

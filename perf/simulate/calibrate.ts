@@ -141,7 +141,7 @@ async function drainAll(
 }
 
 /** How much more often a point is drained that calibrates. */
-const MORE_RUNS = 3;
+const MORE_RUNS = 2;
 
 function runsOf(point: DrainPoint, { runs }: Effort): number {
   return usedFor(point) === undefined ? runs : runs * MORE_RUNS;

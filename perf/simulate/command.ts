@@ -132,7 +132,7 @@ function parametersOf({ calibration }: Calibrated): Parameter[] {
 /** Measures, simulates and compares, with progress on standard error. */
 async function experiment(options: SimulateOptions): Promise<SimulationReport> {
   const { models, workloads, executors, commands, entries, backlog } = options;
-  const effort: Effort = options;
+  const effort: Effort = { ...options, commands: options.drained };
   const points = checkedPoints(options);
   const cellCount = models.length * workloads.length * executors.length;
   // A simulated cell is about as dear as a drain.

@@ -12,8 +12,9 @@ export interface SimulateOptions {
   readonly workloads: readonly WorkloadName[];
   readonly executors: readonly number[];
   readonly seed: number;
-  /** Commands of each drain and of each simulation. */
+  /** Commands of each simulation, and of each measurement. */
   readonly commands: number;
+  readonly drained: number;
   readonly entries: number;
   /** Drains of each point that is measured, and seeds of each that is simulated. */
   readonly runs: number;
@@ -26,8 +27,8 @@ export interface SimulateOptions {
 
 /** Sizes: the usual ones, and those of --quick. */
 const SIZES = {
-  full: { commands: 400_000, entries: 50_000, runs: 6, seeds: 3, attempts: 20 },
-  quick: { commands: 60_000, entries: 20_000, runs: 2, seeds: 1, attempts: 10 },
+  full: { commands: 100_000, drained: 200_000, entries: 50_000, runs: 5, seeds: 3, attempts: 20 },
+  quick: { commands: 20_000, drained: 60_000, entries: 20_000, runs: 2, seeds: 1, attempts: 10 },
 } as const;
 const WORKLOADS = ['reads', 'updates', 'inserts+deletes', 'mixed:10', 'ycsb-a'];
 const QUICK_WORKLOADS = ['updates', 'inserts+deletes', 'mixed:10'];
@@ -54,7 +55,8 @@ this one has not: distant memory, and memory that many cores read at a time.
   --workloads W,...     ${POSSIBLE.join(', ')} (${WORKLOADS.join(', ')})
   --executors N,...     1 to ${MOST_EXECUTORS} (${EXECUTORS.join(',')}); real replicas have at most ${MAX_GROUPS}
   --seed N              for the commands drawn, 1 to 1000000 (1)
-  --commands N          of each measurement and simulation, 1000 to 500000 (${SIZES.full.commands})
+  --commands N          of each simulation, 1000 to 500000 (${SIZES.full.commands})
+  --drained N           commands of each measurement, 1000 to 500000 (${SIZES.full.drained})
   --runs N              measurements of each point, of which the fastest counts, 1 to 100 (${SIZES.full.runs})
   --backlog N           commands in the streams ahead of an opt-psmr executor's retry, 1 to 500000 (${BACKLOG})
   --quick               small and once: shows that it runs, and says little about speed
@@ -71,6 +73,7 @@ const FLAGS = {
   executors: { type: 'string' },
   seed: { type: 'string' },
   commands: { type: 'string' },
+  drained: { type: 'string' },
   runs: { type: 'string' },
   backlog: { type: 'string' },
   quick: { type: 'boolean' },
@@ -90,7 +93,12 @@ export function simulateOptions(args: string[]): SimulateOptions | undefined {
   const values = parseFlags(args, FLAGS);
   if (values.help) return undefined;
   const size = values.quick ? SIZES.quick : SIZES.full;
-  const number = (name: 'seed' | 'commands' | 'runs' | 'backlog', fallback: number, least: number, most: number) => {
+  const number = (
+    name: 'seed' | 'commands' | 'drained' | 'runs' | 'backlog',
+    fallback: number,
+    least: number,
+    most: number,
+  ) => {
     const text = values[name];
     return text === undefined ? fallback : numberOf(name, text, least, most);
   };
@@ -102,6 +110,7 @@ export function simulateOptions(args: string[]): SimulateOptions | undefined {
     executors: [...executors].sort((a, b) => a - b),
     seed: number('seed', 1, 1, 1_000_000),
     commands: number('commands', size.commands, 1000, 500_000),
+    drained: number('drained', size.drained, 1000, 500_000),
     runs: number('runs', size.runs, 1, 100),
     backlog: number('backlog', BACKLOG, 1, 500_000),
     json: values.json ?? false,

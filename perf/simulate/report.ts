@@ -118,6 +118,15 @@ function errorTable(errors: readonly SimulationError[], cells: readonly Cell[]):
   return table([head, ...lines], [1, 3, 4, 5, 6]);
 }
 
+/** How much slower than the fastest run the one in the middle was: what disturbed the measurements. */
+function disturbance(cells: readonly Cell[]): string {
+  const slower = cells
+    .filter(({ kind }) => kind === 'drain')
+    .map(({ commandsPerSecond: { median, max } }) => max / median - 1)
+    .sort((a, b) => a - b);
+  return `measured: the median run took ${percent(slower[slower.length >> 1])} longer than the fastest (median over all points)`;
+}
+
 function errorSummary(errors: readonly SimulationError[]): string {
   const say = (what: string, some: readonly SimulationError[]) => {
     if (some.length === 0) return [];
@@ -188,7 +197,7 @@ export function renderSimulation(report: SimulationReport): string {
     describe(machine),
     calibrationTable(calibration),
     `measured: commands/s of the fastest run, and the median of the runs; simulated: the same commands on this machine\n${errorTable(errors, cells)}`,
-    errorSummary(errors),
+    `${disturbance(cells)}\n${errorSummary(errors)}`,
     ...workloads.map((workload) => workloadTable(workload, simulated, saturation)),
     'simulated with a core for each thread; knee: fewest executors with 90 % of the most commands/s; shares are those at the most executors',
   ];
