@@ -16,6 +16,7 @@ import {
   OP_PUT_ALL,
   OP_SKIP,
   OPERATION_KEY,
+  OPERATION_RESENT,
 } from '../layout/operation.ts';
 
 /** Names of the ways to find dependencies. */
@@ -102,7 +103,12 @@ export class ConflictOrderedSet {
     const keys = this.keys[id];
     this.global[id] = 0;
     this.keyCounts[id] = 1;
-    if (op <= OP_LAST_POINT) {
+    if ((record[0] >>> 8) & OPERATION_RESENT) {
+      // It depends on its own first copy, which may be a read: rare enough to wait for everything.
+      this.writes[id] = 1;
+      this.keyCounts[id] = 0;
+      this.global[id] = 1;
+    } else if (op <= OP_LAST_POINT) {
       this.writes[id] = op === OP_GET || op === OP_HAS ? 0 : 1;
       keys[0] = record[OPERATION_KEY >> 2];
       keys[1] = record[(OPERATION_KEY + 4) >> 2];

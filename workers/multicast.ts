@@ -16,10 +16,22 @@
  * writer claims between the look and the claim, then the ring was not filled beyond the first part, and the second
  * part is still whole.
  */
-import { OPERATION_NUMBER } from '../layout/operation.ts';
-import { MULTICAST_LOCK, MULTICAST_NUMBER } from '../layout/streams.ts';
+import {
+  NOBODY,
+  OP_MARKER,
+  OPERATION_CLIENT,
+  OPERATION_CODE,
+  OPERATION_GROUPS,
+  OPERATION_KEY,
+  OPERATION_NUMBER,
+  SLOT,
+} from '../layout/operation.ts';
+import { MULTICAST_CLAIM_SIZE, MULTICAST_CLAIMS, MULTICAST_LOCK, MULTICAST_NUMBER } from '../layout/streams.ts';
 import { FULL, GroupRing } from './ring.ts';
 import type { Streams } from './streams.ts';
+
+/** Slots of each ring kept for control commands of the store itself. */
+const CONTROLS = 4;
 
 /** Records for one group: as many slots at the start of `bytes`. */
 export interface GroupRun {
@@ -35,7 +47,7 @@ export class Multicast {
   readonly rings: readonly GroupRing[];
   /** Slots that one-group writers leave free. */
   readonly keepFromSingles: number;
-  /** Slots that multicasts leave free: one retry per executor of every replica. */
+  /** Slots that multicasts leave free: one retry per executor of every replica, and some control commands. */
   readonly keepFromMany: number;
   private readonly words: Int32Array;
   /** What stands in the lock while this thread holds it. */
@@ -44,7 +56,7 @@ export class Multicast {
   constructor(streams: Streams, holder: number) {
     const { groups, executors, replicas } = streams.shape;
     this.rings = Array.from({ length: groups }, (_, group) => new GroupRing(streams, group));
-    this.keepFromMany = executors * replicas;
+    this.keepFromMany = executors * replicas + CONTROLS;
     this.keepFromSingles = this.keepFromMany + this.rings[0].maxRun;
     this.words = streams.words;
     this.holder = holder;
@@ -56,6 +68,7 @@ export class Multicast {
   }
 
   private unlock(): void {
+    for (let group = 0; group < this.rings.length; group++) Atomics.store(this.words, claimsWord(group), 0);
     Atomics.store(this.words, MULTICAST_LOCK >> 2, 0);
   }
 
@@ -103,6 +116,40 @@ export class Multicast {
     return true;
   }
 
+  /**
+   * Appends a control command of one slot to all rings: the record to group 0's, markers to the others.
+   * @returns its number; 0 if the lock was held or a ring was full.
+   */
+  tryControl(record: Uint8Array, words: Int32Array): number {
+    const { rings } = this;
+    if (!this.tryLock()) return 0;
+    for (const ring of rings) {
+      if (!ring.hasRoom(1, 0)) {
+        this.unlock();
+        return 0;
+      }
+    }
+    const number = this.takeNumbers(1);
+    words[OPERATION_CLIENT >> 2] = NOBODY;
+    const all = rings.length === 32 ? -1 : (1 << rings.length) - 1;
+    words[OPERATION_NUMBER >> 2] = number;
+    words[OPERATION_GROUPS >> 2] = rings.length === 1 ? 0 : all;
+    this.appendUnderLock(rings[0], record, 1, 0, 0);
+    if (rings.length > 1) {
+      const marker = new Int32Array(SLOT >> 2);
+      marker[OPERATION_CODE >> 2] = OP_MARKER | (1 << 16);
+      marker[OPERATION_NUMBER >> 2] = number;
+      marker[OPERATION_GROUPS >> 2] = all;
+      marker[OPERATION_CLIENT >> 2] = NOBODY;
+      // Readers that have to find the command know it by this.
+      marker[(OPERATION_KEY + 4) >> 2] = words[(OPERATION_KEY + 4) >> 2];
+      const bytes = new Uint8Array(marker.buffer);
+      for (let group = 1; group < rings.length; group++) this.appendUnderLock(rings[group], bytes, 1, 0, 0);
+    }
+    this.unlock();
+    return number;
+  }
+
   private roomFor(runs: readonly GroupRun[], keep: number): boolean {
     const { rings } = this;
     for (let group = 0; group < rings.length; group++) {
@@ -114,7 +161,7 @@ export class Multicast {
 
   /** Claims, writes and publishes where there is room for sure. */
   private appendUnderLock(ring: GroupRing, bytes: Uint8Array, slots: number, keep: number, lastMarker: number): void {
-    const position = ring.tryClaim(slots, keep, 0);
+    const position = ring.tryClaim(slots, keep, claimsWord(ring.group));
     if (position === FULL) throw new Error(`ring ${ring.group} lost the room it was found to have`);
     ring.write(position, bytes, slots);
     ring.publish(position, slots);
@@ -128,6 +175,11 @@ export class Multicast {
     words[MULTICAST_NUMBER >> 2] = numberAfter(first, n - 1);
     return first;
   }
+}
+
+/** Word index of what the lock's holder is about to claim in a group's ring. */
+export function claimsWord(group: number): number {
+  return (MULTICAST_CLAIMS + group * MULTICAST_CLAIM_SIZE) >> 2;
 }
 
 /** The number n places after `number`; 0 is left out. */

@@ -1,6 +1,7 @@
 /** The simulation from the command line to the report. */
 import { writeFileSync } from 'node:fs';
-import { htmlRenderer } from '../models/command.ts';
+import { checkWritable } from '../models/command.ts';
+import { renderHtml } from '../models/html.ts';
 import { thisMachine } from '../models/machine.ts';
 import type { Cell } from '../models/types.ts';
 import { workloadOf } from '../models/workloads.ts';
@@ -189,9 +190,9 @@ export async function simulateCommand(args: string[]): Promise<number> {
     return 0;
   }
   const { html, json } = options;
-  const renderHtml = html === undefined ? undefined : await htmlRenderer();
+  if (html !== undefined) checkWritable(html);
   const report = await experiment(options);
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : renderSimulation(report));
-  if (html !== undefined && renderHtml !== undefined) writeFileSync(html, renderHtml(report));
+  if (html !== undefined) writeFileSync(html, renderHtml(report));
   return 0;
 }

@@ -27,8 +27,8 @@ export interface SimulateOptions {
 
 /** Sizes: the usual ones, and those of --quick. */
 const SIZES = {
-  full: { commands: 100_000, drained: 200_000, entries: 50_000, runs: 5, seeds: 3, attempts: 20 },
-  quick: { commands: 20_000, drained: 60_000, entries: 20_000, runs: 2, seeds: 1, attempts: 10 },
+  full: { commands: 300_000, drained: 200_000, entries: 50_000, runs: 5, seeds: 3, attempts: 20 },
+  quick: { commands: 40_000, drained: 60_000, entries: 20_000, runs: 2, seeds: 1, attempts: 10 },
 } as const;
 const WORKLOADS = ['reads', 'updates', 'inserts+deletes', 'mixed:10', 'ycsb-a'];
 const QUICK_WORKLOADS = ['updates', 'inserts+deletes', 'mixed:10'];
