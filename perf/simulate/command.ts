@@ -7,9 +7,10 @@ import type { Cell } from '../models/types.ts';
 import { workloadOf } from '../models/workloads.ts';
 import { spread } from '../support/measure.ts';
 import { Progress } from '../support/progress.ts';
+import { type Calibrated, calibrate, stepsOf, usedFor } from './calibrate.ts';
+import { ORIGINS, type ParameterName } from './calibration.ts';
+import { SIMULATE_HELP, type SimulateOptions, simulateOptions } from './flags.ts';
 import {
-  type Calibrated,
-  calibrate,
   type DrainPoint,
   drainedPlan,
   type Effort,
@@ -18,12 +19,8 @@ import {
   largeMachine,
   type MeasuredPoint,
   oversubscribed,
-  stepsOf,
   thisMachineFor,
-  usedFor,
-} from './calibrate.ts';
-import { ORIGINS, type ParameterName } from './calibration.ts';
-import { SIMULATE_HELP, type SimulateOptions, simulateOptions } from './flags.ts';
+} from './points.ts';
 import {
   type Parameter,
   renderSimulation,
@@ -123,8 +120,9 @@ function simulatedCell(plan: SimulationPlan, { calibration }: Calibrated, option
   };
 }
 
-function parametersOf({ calibration }: Calibrated): Parameter[] {
-  return (Object.keys(ORIGINS) as ParameterName[]).map((name) => {
+function parametersOf({ calibration, unknown }: Calibrated): Parameter[] {
+  const known = (Object.keys(ORIGINS) as ParameterName[]).filter((name) => !unknown.has(name));
+  return known.map((name) => {
     const { unit = 'ns', ...origin } = ORIGINS[name];
     return { name, value: calibration[name], unit, ...origin };
   });
