@@ -13,7 +13,7 @@ import type { CellPlan, Report } from './types.ts';
 const LINE_EVERY = 15_000;
 
 /** Asked before the experiment: nobody should learn after ten minutes that a file cannot be written. */
-function checkWritable(file: string): void {
+export function checkWritable(file: string): void {
   try {
     closeSync(openSync(file, 'a'));
   } catch (error) {
