@@ -71,7 +71,8 @@ export function record(store, client, clock) {
   }
   /** A range beyond the limit comes in pieces, at different places of the order. */
   function whole(command, result) {
-    if (command[0] === 'range' && result.length > store.rangeLimit) throw new Error('a range in pieces is no operation');
+    if (command[0] === 'range' && result.length > store.rangeLimit)
+      throw new Error('a range in pieces is no operation');
     return result;
   }
 
