@@ -199,11 +199,15 @@ interface Op {
   bit: bigint;
   /** Those that have to be placed before it. */
   after: bigint;
+  /** Event number of its call. */
+  since: number;
 }
 
 /** A place in an order: behind `before`, and placed when event number `event` made it necessary. */
 interface Link {
   readonly op: Op;
+  /** Of the key whose order it is, behind it. */
+  readonly value: number;
   readonly event: number;
   readonly before: Link | undefined;
 }
@@ -302,6 +306,7 @@ class Search {
   private readonly ops: readonly Op[];
   private readonly underWay: readonly UnderWay[];
   private readonly wides = new UnderWay();
+  private readonly start: readonly number[];
   private pasts: Past[];
   private event = 0;
   /** What `reach` found since the last event. */
@@ -330,11 +335,12 @@ class Search {
         present: operation.return === null ? undefined : wide?.present,
         bit: 0n,
         after: 0n,
+        since: 0,
       };
     });
     this.underWay = keys.map(() => new UnderWay());
-    const start = keys.map((key) => this.values.number(initial.get(key)));
-    const configs = start.map((value) => new Configs([{ done: 0n, value, last: undefined }]));
+    this.start = keys.map((key) => this.values.number(initial.get(key)));
+    const configs = this.start.map((value) => new Configs([{ done: 0n, value, last: undefined }]));
     this.pasts = [{ done: 0n, configs, last: undefined }];
   }
 
@@ -352,6 +358,7 @@ class Search {
       this.closed.clear();
       const among = this.among(op);
       if (!ends) {
+        op.since = this.event;
         among.add(op, this.options.clientOrder === true);
         continue;
       }
@@ -462,7 +469,7 @@ class Search {
         const value = this.effect(op, config.value);
         // An unknown outcome that changes nothing can be left out.
         if (value === MISFIT || (op.unknown && value === config.value)) continue;
-        open.push({ done: config.done | op.bit, value, last: { op, event: this.event, before: config.last } });
+        open.push({ done: config.done | op.bit, value, last: { op, value, event: this.event, before: config.last } });
       }
     }
     return new Configs(out.states);
@@ -473,14 +480,15 @@ class Search {
    * be moved to the front.
    */
   private absorb(config: Config, ops: readonly Op[]): Config {
+    const { value } = config;
     let { done, last } = config;
     for (const op of ops) {
       if (!op.idle || (done & op.bit) !== 0n || (op.after & ~done) !== 0n) continue;
-      if (this.effect(op, config.value) === MISFIT) continue;
+      if (this.effect(op, value) === MISFIT) continue;
       done |= op.bit;
-      last = { op, event: this.event, before: last };
+      last = { op, value, event: this.event, before: last };
     }
-    return done === config.done ? config : { done, value: config.value, last };
+    return done === config.done ? config : { done, value, last };
   }
 
   /** `reach` without a goal. */
@@ -550,7 +558,7 @@ class Search {
 
   /** What becomes of a past if a wide operation comes next; or first others on its keys, if `afterOthers`. */
   private placeWide(past: Past, op: Op, afterOthers: boolean): Past[] {
-    const link = (before: Link | undefined): Link => ({ op, event: this.event, before });
+    const link = (before: Link | undefined, value: number): Link => ({ op, value, event: this.event, before });
     let found = [{ configs: past.configs, present: 0 }];
     for (const [i, key] of op.keys.entries()) {
       const { unknown } = this.underWay[key];
@@ -560,7 +568,7 @@ class Search {
         for (const { done, value: before, last } of all) {
           if (!fits(before)) continue;
           const value = op.puts.get(key) ?? before;
-          chosen.add(`${done & ~unknown}.${value}`, done & unknown, { done, value, last: link(last) });
+          chosen.add(`${done & ~unknown}.${value}`, done & unknown, { done, value, last: link(last, value) });
         }
         return new Configs(chosen.states);
       };
@@ -584,7 +592,7 @@ class Search {
     }
     return found
       .filter(({ present }) => op.present === undefined || present === op.present)
-      .map(({ configs }) => ({ done: past.done | op.bit, configs, last: link(past.last) }));
+      .map(({ configs }) => ({ done: past.done | op.bit, configs, last: link(past.last, MISFIT) }));
   }
 
   private violation(op: Op): Violation {
@@ -610,22 +618,33 @@ class Search {
     return { keys: this.keys, prefix, unplaced, report };
   }
 
-  /** What the operation's keys can have held, over all that explains the answers before. */
+  /** What the operation's keys held while it was under way, over all that explains the answers before. */
   private possible(op: Op): string[] {
     if (op.keys.length === 0) return ['  no state at all gives it'];
     const text = (number: number) => (number === ABSENT ? 'nothing' : toJson(this.values.of(number)));
-    let alone = true;
     const lines = op.keys.map((key) => {
-      const held = new Set<number>();
-      for (const { configs } of this.pasts) for (const { value } of this.close(configs[key], key).all) held.add(value);
+      const held = this.heldSince(op.since, key);
       const need = op.needs.get(key);
       const fits = need === undefined || held.has(need);
-      alone &&= fits;
-      const against = need === undefined ? '' : fits ? ', as answered' : `, but was answered ${text(need)}`;
-      return { fits, line: `  key ${this.keys[key]} may hold ${[...held].map(text).join(' or ')}${against}` };
+      const beside = need === undefined ? '' : fits ? ', as answered' : `, but was answered ${text(need)}`;
+      return { fits, line: `  key ${this.keys[key]} held ${[...held].map(text).join(' or ')} meanwhile${beside}` };
     });
-    const shown = lines.filter(({ fits }) => alone || !fits).map(({ line }) => line);
-    return [...shown.slice(0, 12), ...(alone && op.keys.length > 1 ? ['  but not all of this at one instant'] : [])];
+    const wrong = lines.filter(({ fits }) => !fits);
+    const shown = (wrong.length > 0 ? wrong : lines).slice(0, 12).map(({ line }) => line);
+    return wrong.length > 0 || lines.length === 1 ? shown : [...shown, '  but not all of it at one instant'];
+  }
+
+  private heldSince(event: number, key: number): Set<number> {
+    const held = new Set<number>();
+    for (const { configs } of this.pasts) {
+      for (const { value, last } of this.close(configs[key], key).all) {
+        held.add(value);
+        let link = last;
+        for (; link !== undefined && link.event >= event; link = link.before) held.add(link.value);
+        held.add(link?.value ?? this.start[key]);
+      }
+    }
+    return held;
   }
 }
 
