@@ -32,7 +32,7 @@ function blockCommand(first, size) {
 
 /** Random commands of a client on hot keys. What it writes nobody else does, but for what adds make of it. */
 class Hot {
-  constructor({ client, keys, wide, columns }) {
+  constructor({ client, keys, wide = 0, columns = true }) {
     this.keys = keys;
     this.wide = wide;
     this.columns = columns;
@@ -101,15 +101,18 @@ class Hot {
 
 const tasks = {
   /**
-   * Commands on hot keys in every way there is, until so many were given or so many milliseconds are over; all of them
-   * recorded, with their answers. The end of the store ends it too.
+   * Commands on hot keys in every way there is, until so many were given or so many milliseconds are over (but some in any
+   * case); all of them recorded, with their answers. The end of the store ends it too. `waiting` is how many clients have
+   * yet to come until all begin.
    */
-  async history(store, { client, clock, keys, operations, ms, wide = 0, columns = true, direct, fault }) {
+  async history(store, { client, clock, waiting, operations, ms, direct, fault, ...what }) {
     const recorded = record(fault === undefined ? store : faulty(store, fault), client, clock);
-    const hot = new Hot({ client, keys, wide, columns });
+    const hot = new Hot({ client, ...what });
+    if (Atomics.sub(waiting, 0, 1) === 1) Atomics.notify(waiting, 0);
+    for (let left = Atomics.load(waiting, 0); left > 0; left = Atomics.load(waiting, 0)) Atomics.wait(waiting, 0, left);
     const end = performance.now() + ms;
     try {
-      for (let given = 0; given < operations && performance.now() < end; ) {
+      for (let given = 0; given < 80 || (given < operations && performance.now() < end); ) {
         const how = below(10);
         const some = Array.from({ length: how < 5 ? 1 : 2 + below(5) }, () => hot.command());
         given += some.length;
