@@ -12,8 +12,21 @@
  * such *wide* operations stand, one key says nothing about another. So a *past* assumes wide operations in some order and
  * holds a set of configurations per key; it stands for the product of these sets, which is never formed.
  */
-import type { RangeOptions } from '../../dist/index.js';
 import { describeOperation, type Key, type Operation, toJson } from './history.ts';
+import {
+  ABSENT,
+  isIdle,
+  keysOf,
+  MISFIT,
+  NOTHING,
+  type Plus,
+  POINT_OPS,
+  type Point,
+  READ_OPS,
+  Values,
+  type Wide,
+  wideOf,
+} from './specification.ts';
 
 export interface CheckOptions {
   /** Entries before the first operation. */
@@ -23,8 +36,8 @@ export interface CheckOptions {
    * history even where they overlap: what batches and calls that nobody awaits promise.
    */
   readonly clientOrder?: boolean;
-  /** What `add` does (default: +, and 64 bits for bigints). */
-  readonly plus?: (a: never, b: never) => unknown;
+  /** What `add` does (default: what f64 and i64 do). */
+  readonly plus?: Plus;
   /** States looked at among keys that belong together, beyond which the check gives up. */
   readonly limit?: number;
 }
@@ -51,146 +64,13 @@ export interface Violation {
   readonly report: string;
 }
 
-// --- what operations mean ---------------------------------------------------------------------------------------------
-
-const POINT_OPS = new Set(['get', 'has', 'put', 'insert', 'update', 'delete', 'compareAndSet', 'add']);
-const READ_OPS = new Set('get has floor ceiling lower higher first last range count getAll'.split(' '));
-
-/** What an operation asks of several keys at once, and does to them. */
-interface Wide {
-  /** Values that have to be there; undefined: absent. */
-  readonly needs: ReadonlyMap<Key, unknown>;
-  readonly puts: ReadonlyMap<Key, unknown>;
-  /** Keys of which exactly `present` have to be there. */
-  readonly counted: Iterable<Key>;
-  readonly present: number | undefined;
-}
-
-const NOTHING: Wide = { needs: new Map(), puts: new Map(), counted: [], present: undefined };
-/** Of an answer that no state at all gives. */
-const IMPOSSIBLE: Wide = { ...NOTHING, present: -1 };
-
-/** Whether an operation's answer says that it changed nothing. */
-function isIdle({ op, result, return: end }: Operation): boolean {
-  return end !== null && (READ_OPS.has(op) || (result === false && op !== 'put'));
-}
-
-/** The range that an operation asks for, if it does: floor(7) is the last entry up to 7. */
-function rangeOf({ op, key }: Operation): RangeOptions<Key> | undefined {
-  if (op === 'range') return (key ?? {}) as RangeOptions<Key>;
-  if (op === 'first') return { limit: 1 };
-  if (op === 'last') return { reverse: true, limit: 1 };
-  if (op === 'floor') return { lte: key as Key, reverse: true, limit: 1 };
-  if (op === 'lower') return { lt: key as Key, reverse: true, limit: 1 };
-  if (op === 'ceiling') return { gte: key as Key, limit: 1 };
-  if (op === 'higher') return { gt: key as Key, limit: 1 };
-  return undefined;
-}
-
-function within(key: Key, { gt, gte, lt, lte }: RangeOptions<Key>): boolean {
-  return (
-    (gt === undefined || key > gt) &&
-    (gte === undefined || key >= gte) &&
-    (lt === undefined || key < lt) &&
-    (lte === undefined || key <= lte)
-  );
-}
-
-/** The entries that a range or neighbour was answered. */
-function entriesOf({ op, result }: Operation): readonly (readonly [Key, unknown])[] {
-  if (op === 'range') return result as readonly (readonly [Key, unknown])[];
-  return result === undefined ? [] : [result as readonly [Key, unknown]];
-}
-
-/** @param keys all keys of the history, ascending. */
-function wideOf(operation: Operation, keys: readonly Key[]): Wide {
-  const { op, key, value, result } = operation;
-  if (op === 'count') return { ...NOTHING, counted: keys, present: result as number };
-  const asked = rangeOf(operation);
-  if (asked !== undefined) return scanOf(entriesOf(operation), asked, keys);
-  const columns = key as readonly Key[];
-  if (op === 'putAll') {
-    const puts = new Map(columns.map((one, i) => [one, (value as unknown[])[i]]));
-    return { ...NOTHING, puts, counted: puts.keys(), present: puts.size - (result as number) };
-  }
-  const values = result as unknown[];
-  const needs = new Map(columns.map((one, i) => [one, values[i]]));
-  // A key asked twice is answered twice the same.
-  const fits = values.length === columns.length && columns.every((one, i) => sameValue(needs.get(one), values[i]));
-  return fits ? { ...NOTHING, needs } : IMPOSSIBLE;
-}
-
-/** What a range says of its keys: those answered were there, those it passed over were not. */
-function scanOf(entries: readonly (readonly [Key, unknown])[], asked: RangeOptions<Key>, keys: readonly Key[]): Wide {
-  const inside = keys.filter((key) => within(key, asked));
-  if (asked.reverse) inside.reverse();
-  const needs = new Map<Key, unknown>();
-  let next = 0;
-  for (const key of inside) {
-    if (next === (asked.limit ?? Number.POSITIVE_INFINITY)) break;
-    const [found, value] = entries[next] ?? [];
-    needs.set(key, found === key ? value : undefined);
-    if (found === key) next++;
-  }
-  // Entries left: out of bounds, out of order, or too many.
-  return next === entries.length && entries.every(([, value]) => value !== undefined)
-    ? { ...NOTHING, needs }
-    : IMPOSSIBLE;
-}
-
-/** A value's stand-in, such that equal bits are equal in a Map. */
-function nameOfValue(value: unknown): unknown {
-  return Object.is(value, -0) || typeof value === 'object' ? toJson(value) : value;
-}
-
-function sameValue(a: unknown, b: unknown): boolean {
-  return Object.is(nameOfValue(a), nameOfValue(b));
-}
-
-/** Gives equal values equal numbers. */
-class Values {
-  private readonly numbers = new Map<unknown, number>();
-  private readonly list: unknown[] = [];
-
-  constructor() {
-    for (const first of [undefined, false, true]) this.number(first);
-  }
-
-  number(value: unknown): number {
-    const name = nameOfValue(value);
-    let number = this.numbers.get(name);
-    if (number === undefined) {
-      number = this.list.length;
-      this.list.push(value);
-      this.numbers.set(name, number);
-    }
-    return number;
-  }
-
-  of(number: number): unknown {
-    return this.list[number];
-  }
-}
-
-/** Numbers of values: of an absent entry, of answers, and of no value. */
-const ABSENT = 0;
-const FALSE = 1;
-const TRUE = 2;
-const MISFIT = -1;
-
 // --- the search -------------------------------------------------------------------------------------------------------
 
 /** An operation, prepared: keys and values are numbers. */
-interface Op {
-  readonly operation: Operation;
-  readonly unknown: boolean;
+interface Op extends Point {
   /** Its answer says that it changes nothing. */
   readonly idle: boolean;
   readonly keys: readonly number[];
-  /** Of one on a single key. */
-  readonly value: number;
-  readonly expected: number;
-  readonly result: number;
   /** Of a wide one. */
   readonly needs: ReadonlyMap<number, number>;
   readonly puts: ReadonlyMap<number, number>;
@@ -301,8 +181,8 @@ class Search {
   states = 0;
   private readonly keys: readonly Key[];
   private readonly options: CheckOptions;
-  private readonly limit: number;
-  private readonly values = new Values();
+  private limit: number;
+  private readonly values: Values;
   private readonly ops: readonly Op[];
   private readonly underWay: readonly UnderWay[];
   private readonly wides = new UnderWay();
@@ -316,6 +196,7 @@ class Search {
     this.keys = keys;
     this.options = options;
     this.limit = options.limit ?? 10_000_000;
+    this.values = new Values(options.plus);
     const numbers = new Map(keys.map((key, i) => [key, i]));
     const numbered = (map: ReadonlyMap<Key, unknown>) =>
       new Map([...map].map(([key, value]) => [numbers.get(key) as number, this.values.number(value)]));
@@ -371,7 +252,8 @@ class Search {
   }
 
   /** An order that explains everything answered so far. */
-  order({ configs, last }: Past = this.pasts[0]): Operation[] {
+  order(): Operation[] {
+    const [{ configs, last }] = this.pasts;
     const chains = configs.map(({ all }) => chain(all[0].last));
     const at = chains.map(() => 0);
     const links: Link[] = [];
@@ -399,51 +281,6 @@ class Search {
     if (++this.states > this.limit) throw new Undecided();
   }
 
-  /** What a point operation leaves of a value, or MISFIT if that is not its answer. */
-  private effect(op: Op, found: number): number {
-    const there = found !== ABSENT;
-    let left = found;
-    let says = there ? TRUE : FALSE;
-    switch (op.operation.op) {
-      case 'get':
-        says = found;
-        break;
-      case 'put':
-        left = op.value;
-        says = there ? FALSE : TRUE;
-        break;
-      case 'insert':
-        if (!there) left = op.value;
-        says = there ? FALSE : TRUE;
-        break;
-      case 'update':
-        if (there) left = op.value;
-        break;
-      case 'delete':
-        left = ABSENT;
-        break;
-      case 'compareAndSet':
-        says = there && found === op.expected ? TRUE : FALSE;
-        if (says === TRUE) left = op.value;
-        break;
-      case 'add':
-        left = this.values.number(this.sum(this.values.of(found), op.operation.value));
-        says = found;
-        break;
-    }
-    return op.unknown || says === op.result ? left : MISFIT;
-  }
-
-  private sum(found: unknown, by: unknown): unknown {
-    const { plus } = this.options;
-    if (typeof by === 'bigint') {
-      const before = (found ?? 0n) as bigint;
-      return plus === undefined ? BigInt.asIntN(64, before + by) : plus(before as never, by as never);
-    }
-    const before = found ?? 0;
-    return plus === undefined ? (before as number) + (by as number) : plus(before as never, by as never);
-  }
-
   /**
    * The states of a key reached by placing operations under way on it. With a `goal`: those in which it is placed and no
    * longer under way, with nothing behind it that changes the value.
@@ -466,7 +303,7 @@ class Search {
       if (!seen.add(`${done}.${config.value}`, config.done & unknown, config)) continue;
       for (const op of ops) {
         if ((config.done & op.bit) !== 0n || (op.after & ~config.done) !== 0n) continue;
-        const value = this.effect(op, config.value);
+        const value = this.values.effect(op, config.value);
         // An unknown outcome that changes nothing can be left out.
         if (value === MISFIT || (op.unknown && value === config.value)) continue;
         open.push({ done: config.done | op.bit, value, last: { op, value, event: this.event, before: config.last } });
@@ -484,7 +321,7 @@ class Search {
     let { done, last } = config;
     for (const op of ops) {
       if (!op.idle || (done & op.bit) !== 0n || (op.after & ~done) !== 0n) continue;
-      if (this.effect(op, value) === MISFIT) continue;
+      if (this.values.effect(op, value) === MISFIT) continue;
       done |= op.bit;
       last = { op, value, event: this.event, before: last };
     }
@@ -596,6 +433,8 @@ class Search {
   }
 
   private violation(op: Op): Violation {
+    // The verdict is there: explaining it needs no bound.
+    this.limit = Number.POSITIVE_INFINITY;
     const prefix = this.order();
     const placed = new Set(prefix);
     const near = (other: Op) => other === op || other.keys.some((key) => op.keys.includes(key));
@@ -671,18 +510,6 @@ function partOf(operation: Operation, keys: readonly Key[]): Part {
   if (POINT_OPS.has(operation.op)) return { operation, keys: [operation.key as Key], wide: undefined };
   const wide = wideOf(operation, keys);
   return { operation, keys: [...new Set([...wide.needs.keys(), ...wide.puts.keys(), ...wide.counted])], wide };
-}
-
-/** Every key that the history names. */
-function keysOf(history: readonly Operation[], initial: ReadonlyMap<Key, unknown>): Key[] {
-  const keys = new Set(initial.keys());
-  for (const operation of history) {
-    const { op, key } = operation;
-    if (POINT_OPS.has(op)) keys.add(key as Key);
-    else if (op === 'getAll' || op === 'putAll') for (const one of key as Key[]) keys.add(one);
-    else if (op !== 'count') for (const [one] of entriesOf(operation)) keys.add(one);
-  }
-  return [...keys].sort((a, b) => (a < b ? -1 : 1));
 }
 
 /** The operations, by sets of keys that none of them joins with others. */
