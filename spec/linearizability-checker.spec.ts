@@ -139,6 +139,17 @@ describe('tiny histories', () => {
       ],
     ],
     [
+      'a range that fits now, and fits later too',
+      [
+        op(0, 1, ['put', 1, 4], true),
+        op(2, 3, ['put', 1, 5], false),
+        op(2, 3, ['put', 1, 6], false),
+        op(4, 9, ['range', {}], [[1, 6]]),
+        op(5, 6, ['get', 1], 5),
+        op(7, 8, ['put', 1, 6], false),
+      ],
+    ],
+    [
       'a limited range says nothing of what lies behind',
       [put5, op(2, 3, ['put', 2, 6], true), op(4, 5, ['range', { limit: 1 }], [[1, 5]])],
     ],
@@ -465,6 +476,7 @@ describe('large histories', () => {
     { operations: 20_000, clients: 8, keys: 1, window: 1 },
     { operations: 20_000, clients: 4, keys: 50, window: 8 },
     { operations: 20_000, clients: 4, keys: 20, window: 8, unknown: 0.001 },
+    { operations: 2000, clients: 4, keys: 4, window: 1, unknown: 0.015 },
     { operations: 20_000, clients: 4, keys: 20, window: 1, wide: 0.1 },
     { operations: 2000, clients: 4, keys: 20, window: 8, wide: 0.05 },
     { operations: 2000, clients: 4, keys: 20, window: 1, wide: 0.2, unknown: 0.01 },

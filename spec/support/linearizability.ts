@@ -291,7 +291,7 @@ class Search {
     const seen = new Reached<Config>();
     const out = goal === undefined ? seen : new Reached<Config>();
     const open = [...from.all];
-    for (let one = open.pop(); one !== undefined; one = open.pop()) {
+    for (const one of open) {
       this.look();
       const config = this.absorb(one, ops);
       const done = config.done & ~unknown;
@@ -366,7 +366,7 @@ class Search {
     const seen = new Reached<Past>();
     const out = goal === undefined ? seen : new Reached<Past>();
     const open = [...this.pasts];
-    for (let one = open.pop(); one !== undefined; one = open.pop()) {
+    for (const one of open) {
       this.look();
       const past = this.absorbWides(one);
       if (goal !== undefined && (past.done & goal.bit) !== 0n) {
