@@ -324,7 +324,16 @@ describe('the memory of the streams', () => {
       ['lock', streams.MULTICAST_LOCK, 4],
       ['number', streams.MULTICAST_NUMBER, 4],
       ['claims', streams.MULTICAST_CLAIMS, operation.MAX_GROUPS * streams.MULTICAST_CLAIM_SIZE],
+      ['manifest count', streams.MANIFEST_COUNT, 4],
+      ['manifest', streams.MANIFEST, streams.MANIFEST_MOST * streams.MANIFEST_ENTRY],
     ]);
+    expect(named(streams, 'MANIFEST').length).toBe(5);
+    // A group's number and the flags beside it share no bit.
+    expect(operation.MAX_GROUPS).toBeLessThan(streams.MANIFEST_RETRY);
+    expect(operation.MAX_GROUPS).toBeLessThan(streams.CLAIM_MADE);
+    unique([streams.CLAIM_MADE, streams.CLAIM_PUBLISHED]);
+    for (const flag of [streams.CLAIM_MADE, streams.CLAIM_PUBLISHED, streams.MANIFEST_RETRY])
+      expect(powerOfTwo(flag)).toBe(true);
     expect(named(streams, 'MULTICAST_').length).toBe(4);
     // A lock's claim looks like a client's: group, position, slots.
     const announced = [streams.CLIENT_CLAIM_GROUP, streams.CLIENT_CLAIM_POSITION, streams.CLIENT_CLAIM_SLOTS];

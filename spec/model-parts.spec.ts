@@ -1,6 +1,6 @@
 /** What is special about single models: the set of CBASE, the guesses of Eve, sync points of some groups only. */
 import { describe, expect, it } from 'vitest';
-import { open } from '../dist/index.js';
+import { connect, open, type StoreOptions } from '../dist/index.js';
 import {
   MANY_COUNT,
   MANY_KEYS,
@@ -11,10 +11,12 @@ import {
   OP_PUT_ALL,
   OPERATION_RESENT,
 } from '../dist/layout/operation.js';
+import { RING_CLAIM } from '../dist/layout/streams.js';
 import { ConflictOrderedSet } from '../dist/workers/conflict-ordered-set.js';
 import { groupOf } from '../dist/workers/streams.js';
 import { type Random, seeded } from './support/random.ts';
-import { inTime } from './support/stores.ts';
+import { inTime, stall, until, withStore } from './support/stores.ts';
+import type { AnyKey } from './support/values.ts';
 
 /** A command of the set's tests: what it touches, and the record that says so. */
 interface Touching {
@@ -201,14 +203,17 @@ describe('execute-verify', () => {
   });
 });
 
+/** The smallest u32 key of a group. */
+function keyOfGroup(group: number, groups: number): number {
+  for (let key = 0; ; key++) if (groupOf(key, 0, groups) === group) return key;
+}
+
 describe('commands on several keys', () => {
   it('stop the executors of their own groups only', async () => {
     const options = { key: 'u32', value: 'f64', model: 'keyed', executors: 4, replicas: 1, memory: '32MB' } as const;
     const store = await open(options);
     try {
-      const inGroup = (group: number) => {
-        for (let key = 0; ; key++) if (groupOf(key, 0, 4) === group) return key;
-      };
+      const inGroup = (group: number) => keyOfGroup(group, 4);
       const points = () => store.stats().perExecutor.map(({ syncPoints }) => syncPoints);
       const before = points();
       for (let i = 0; i < 20; i++) await store.putAll([inGroup(1), inGroup(2)], [i, i]);
@@ -221,6 +226,32 @@ describe('commands on several keys', () => {
       await store.close();
     }
   });
+
+  it.each(['keyed', 'opt-psmr', 'psmr'] as const)(
+    '%s: meet in one order in an executor of two groups',
+    async (model) => {
+      // Groups 0 and 2 are the first executor's, group 1 is the other's.
+      const shape: Partial<StoreOptions> = { model, executors: 2, groups: 3, replicas: 1, latchTimeout: 30_000 };
+      await withStore(shape, async (store) => {
+        const [a, b, c] = [0, 1, 2].map((group) => keyOfGroup(group, 3));
+        await store.putAll([a, b, c], [1, 2, 3]);
+        const { streams } = store;
+        const taken = () => Atomics.load(streams.words, streams.ringCursor(0, 0));
+        const published = () => Atomics.load(streams.words, (streams.ring(1) + RING_CLAIM) >> 2);
+        const goOn = stall(store, 0);
+        const before = [taken(), published()];
+        // The first executor is held up by a command of group 0. What comes then is in both its rings when it looks again.
+        const held = store.update(a, 4);
+        await until('the command was taken', () => taken() !== before[0]);
+        const other = await connect<AnyKey, unknown>(store.handle);
+        const answers = Promise.all([held, other.getAll([a, b]), other.getAll([c, b])]);
+        await until('the others were sent', () => published() === before[1] + 2);
+        goOn();
+        expect(await inTime('answers', answers, 5000)).toEqual([true, [4, 2], [3, 2]]);
+        await other.close();
+      });
+    },
+  );
 
   it('are refused beyond the limit, and with wrong keys or values, with nothing written', async () => {
     const store = await open({ key: 'u32', value: 'f64', executors: 2, replicas: 1, memory: '32MB' });

@@ -20,6 +20,7 @@ import {
   SLOT,
 } from '../dist/layout/operation.js';
 import {
+  CLAIM_MADE,
   CLIENT_LEAVING,
   CLIENT_STATE,
   CLIENT_THREAD,
@@ -139,11 +140,11 @@ const puts = (found: readonly Found[], client: number) =>
   found.filter((one) => one.op === OP_PUT && one.client === client).map(({ serial }) => serial);
 
 describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from position %d on', (start) => {
-  const announce = (streams: Streams, client: number, position: number, slots: number) => {
+  const announce = (streams: Streams, client: number, position: number, slots: number, made = 0) => {
     const word = announcementOf(streams, client);
     streams.words[word + 1] = position;
     streams.words[word + 2] = slots;
-    Atomics.store(streams.words, word, 1);
+    Atomics.store(streams.words, word, 1 | made);
   };
 
   it('nothing announced: nothing to do', () => {
@@ -231,7 +232,8 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
         singles(streams, 0, extra, 1);
         read(reader);
         const later = singles(streams, 0, RING_SLOTS, 5000);
-        announce(streams, DEAD, position, 3);
+        // Its own, or one that somebody else was quicker with.
+        announce(streams, DEAD, position, 3, extra % 2 === 0 ? CLAIM_MADE : 0);
         expect(mendClaim(streams, DEAD)).toBe(true);
         // What stands there now is the others'.
         expect(puts(read(reader), ALIVE)).toEqual(later);
@@ -258,14 +260,24 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
     expect(read(reader)).toMatchObject([{ op: OP_PUT, client: ALIVE, serial: 9 }]);
     expectNoGap(streams, [reader]);
 
-    // The dead one has it.
+    // The dead one has it, and has not come to saying so.
     streams = streamsOf(1, start);
     reader = new RingReader(streams, 0, 0);
-    new GroupRing(streams, 0).tryClaim(5, 0, announcementOf(streams, DEAD));
+    new GroupRing(streams, 0).tryClaim(5, 0, 0);
+    announce(streams, DEAD, start, 5);
     announce(streams, ALIVE, start, 2);
     expect(mendClaim(streams, DEAD)).toBe(false);
     // The other one has found its place taken, and announces the next one.
     announce(streams, ALIVE, start + 5, 2);
+    expect(mendClaim(streams, DEAD)).toBe(true);
+    expect(read(reader)).toMatchObject([{ op: OP_SKIP, slots: 5 }]);
+    expectNoGap(streams, [reader]);
+
+    // The dead one has said that it has it.
+    streams = streamsOf(1, start);
+    reader = new RingReader(streams, 0, 0);
+    new GroupRing(streams, 0).tryClaim(5, 0, announcementOf(streams, DEAD));
+    announce(streams, ALIVE, start, 2);
     expect(mendClaim(streams, DEAD)).toBe(true);
     expect(read(reader)).toMatchObject([{ op: OP_SKIP, slots: 5 }]);
     expectNoGap(streams, [reader]);
@@ -282,10 +294,14 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
           [4, 1],
           [3, 3],
         ]) {
-          for (const behind of [0, 1, 6]) {
+          for (const [behind, made] of [0, 1, 6].flatMap((n) => [
+            [n, 0],
+            [n, CLAIM_MADE],
+          ])) {
             const streams = streamsOf(1, start);
             const reader = new RingReader(streams, 0, 0);
-            new GroupRing(streams, 0).tryClaim(sizes[owner], 0, announcementOf(streams, owner));
+            new GroupRing(streams, 0).tryClaim(sizes[owner], 0, 0);
+            announce(streams, owner, start, sizes[owner], made);
             const other = 1 - owner;
             announce(streams, other, start, sizes[other]);
             const later = singles(streams, 0, behind, 1, 2);
@@ -293,7 +309,7 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
               streams.words[(streams.client(client) + CLIENT_STATE) >> 2] = CLIENT_LEAVING;
             for (let tries = 0; tries < 3; tries++) for (const client of order) mendClaim(streams, client);
             const found = read(reader);
-            const what = JSON.stringify({ owner, order, sizes, behind });
+            const what = JSON.stringify({ owner, order, sizes, behind, made });
             expect(puts(found, 2), what).toEqual(later);
             expect(
               found.reduce((sum, { slots }) => sum + slots, 0),

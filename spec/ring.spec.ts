@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
-import { RING_ROOM_WAITERS, STREAMS_ALIVE } from '../dist/layout/streams.js';
+import { CLAIM_MADE, RING_ROOM_WAITERS, STREAMS_ALIVE } from '../dist/layout/streams.js';
 import { wakeEverybody } from '../dist/workers/failure.js';
 import { announcementOf, FULL, GroupRing, RingReader } from '../dist/workers/ring.js';
 import { groupOf, Streams } from '../dist/workers/streams.js';
@@ -259,12 +259,12 @@ describe('against a model', () => {
 });
 
 describe('announcing a claim', () => {
-  it('names ring, position and slots until the run is published', () => {
+  it('names ring, position and slots until the run is published, and says that it came about', () => {
     const streams = streamsOf(16, -2, 1, 3);
     const ring = new GroupRing(streams, 2);
     const announcement = announcementOf(streams, 0);
     const position = ring.tryClaim(3, 0, announcement);
-    expect([...streams.words.subarray(announcement, announcement + 3)]).toEqual([3, -2, 3]);
+    expect([...streams.words.subarray(announcement, announcement + 3)]).toEqual([3 | CLAIM_MADE, -2, 3]);
     expect(position).toBe(2 ** 32 - 2);
   });
 

@@ -185,6 +185,8 @@ export class Client implements CommandClient {
   private many = 0;
   private readonly announcement: number;
   private readonly allGroups: number;
+  /** For each group, the groups of its executor, as a bit set. */
+  private readonly beside: readonly number[];
 
   private sequence: number;
   private readonly sinks: (Sink | undefined)[] = new Array(WINDOW);
@@ -240,6 +242,11 @@ export class Client implements CommandClient {
     this.boxes = this.multicast.rings.map(() => new Outbox(maxRun * SLOT));
     this.announcement = announcementOf(streams, this.id);
     this.allGroups = groups === 32 ? -1 : (1 << groups) - 1;
+    const all = Array.from({ length: groups }, (_, group) => group);
+    this.beside = all.map((one) => {
+      const same = all.filter((other) => streams.executorOf(other) === streams.executorOf(one));
+      return same.reduce((mask, other) => mask | (1 << other), 0);
+    });
     this.expected = new Float64Array(executors);
     this.written = Array.from({ length: executors }, (_, e) => writtenWord(streams, this.id, e));
     this.taken = Int32Array.from(this.written, (word) => Atomics.load(this.words, word));
@@ -369,16 +376,22 @@ export class Client implements CommandClient {
     writeKey(this.keyCode, keyView(this.keyCode, box.u8.buffer, at, 1), 0, key);
   }
 
-  /** The groups of several keys; all of them where the model sends such commands to all. @throws ERR_KEY */
+  /**
+   * Where a command on several keys goes: to all groups of every executor that has one of the keys' groups (to all groups
+   * where the model sends such commands to all). An executor of several groups reads their rings one after the other. If two
+   * commands stood in different ones of its rings it could come to the later one first, and wait there for an executor
+   * that waits for it at the earlier one. So each of its rings has all of its many-group commands, in one order. @throws ERR_KEY
+   */
   private groupsOf(op: number, keys: Column): number {
-    const { groups } = this.streams.shape;
-    let mask = 0;
+    const { beside } = this;
+    if (this.model.toAllGroups(op === OP_PUT_ALL ? OP_PUT : OP_GET)) return this.allGroups;
+    // Without any key it still needs a place.
+    let mask = keys.length === 0 ? beside[0] : 0;
     for (let i = 0; i < keys.length; i++) {
       this.order.take(keys[i]);
-      mask |= 1 << groupOf(this.order.low, this.order.high, groups);
+      mask |= beside[groupOf(this.order.low, this.order.high, beside.length)];
     }
-    // Without any key it still needs a place.
-    return this.model.toAllGroups(op === OP_PUT_ALL ? OP_PUT : OP_GET) ? this.allGroups : mask || 1;
+    return mask;
   }
 
   /** Writes the keys in stored order, and the values. @throws ERR_VALUE */

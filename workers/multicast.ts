@@ -1,7 +1,8 @@
 /**
  * Commands to several groups. They are appended to the rings of all their groups in one atomic step, under one lock, with
  * one increasing number: so any two of them stand in the same order in every ring they share, and the delivery order
- * has no cycle. (Two that were appended in different orders in two rings would deadlock the barriers for ever.)
+ * has no cycle. (Two that were appended in different orders in two rings would deadlock the barriers for ever.) An executor
+ * of several groups is no way around it: such a command goes to all of them (see groupsOf in client.ts).
  *
  * Who holds the lock never waits: it first looks whether every ring has room, and if one has not, it gives up. What it
  * found cannot be taken away before it claims, because of how the rings' slots are shared out:

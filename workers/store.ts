@@ -83,7 +83,8 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly latchTimeout?: number;
   /**
    * How execute-verify guesses what is independent: 'keys' (default) looks at the keys; 'blind' takes all for
-   * independent, which shows what wrong guesses cost.
+   * independent, which shows what wrong guesses cost. Commands stay linearizable then, but those of one client on one key may
+   * take effect in another order than given, if all replicas happen to agree on it; and direct reads see what is undone.
    */
   readonly mixer?: MixerName;
   /** Whether lost replicas are rebuilt from the others. Default true. */

@@ -1,6 +1,8 @@
 /** A client of a store in a thread of its own: one task, then its result. See stores.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { connect } from '../../dist/index.js';
+import { faulty } from './faulty-client.mjs';
+import { record } from './recorder.mjs';
 
 const { handle, task, args, seed } = workerData;
 
@@ -28,7 +30,107 @@ function blockCommand(first, size) {
   return ['range', below(2) === 0 ? range : { ...range, limit: below(6) }];
 }
 
+/** Random commands of a client on hot keys. What it writes nobody else does, but for what adds make of it. */
+class Hot {
+  constructor({ client, keys, wide = 0, columns = true }) {
+    this.keys = keys;
+    this.wide = wide;
+    this.columns = columns;
+    this.next = client * 1e9;
+    /** What was last seen of each key: what compareAndSet expects. */
+    this.seen = new Map();
+  }
+
+  key() {
+    return this.keys[below(this.keys.length)];
+  }
+
+  value(key) {
+    // So far apart that adds do not make one of another.
+    this.next += 1000;
+    this.seen.set(key, this.next);
+    return this.next;
+  }
+
+  some() {
+    return Array.from({ length: 2 + below(3) }, () => this.key());
+  }
+
+  range() {
+    const range = { reverse: below(2) === 0 };
+    if (below(2) === 0) range[below(2) === 0 ? 'gt' : 'gte'] = this.key();
+    if (below(2) === 0) range[below(2) === 0 ? 'lt' : 'lte'] = this.key();
+    if (below(2) === 0) range.limit = 1 + below(4);
+    return range;
+  }
+
+  /** Of one key, or with the given chance (in a thousand) of several. */
+  command() {
+    const key = this.key();
+    if (below(1000) < this.wide) {
+      const kind = below(this.columns ? 9 : 4);
+      if (kind < 2) return ['range', this.range()];
+      if (kind < 3) return [['first', 'last'][below(2)]];
+      if (kind < 4) return [['floor', 'ceiling', 'lower', 'higher'][below(4)], key];
+      if (kind < 5) return ['count'];
+      const some = this.some();
+      return kind < 7 ? ['getAll', some] : ['putAll', some, some.map((one) => this.value(one))];
+    }
+    const kind = below(20);
+    if (kind < 4) return ['insert', key, this.value(key)];
+    if (kind < 8) return ['delete', key];
+    if (kind < 10) return ['put', key, this.value(key)];
+    if (kind < 11) return ['update', key, this.value(key)];
+    if (kind < 13) return ['add', key, 1 + below(3)];
+    if (kind < 15) return ['compareAndSet', key, this.seen.get(key) ?? 0, this.value(key)];
+    return [below(4) === 0 ? 'has' : 'get', key];
+  }
+
+  /** A direct read: of keys, or of ranges too. */
+  direct(tree, what) {
+    const key = this.key();
+    const kind = below(16);
+    if (kind === 0) tree.has(key);
+    else if (kind === 1) tree.getMany(this.some());
+    else if (kind > 5 || what === 'keys') this.seen.set(key, tree.get(key));
+    else if (kind > 3) tree.range(this.range());
+    else if (kind === 3) tree[['first', 'last'][below(2)]]();
+    else tree[['floor', 'ceiling', 'lower', 'higher'][below(4)]](key);
+  }
+}
+
 const tasks = {
+  /**
+   * Commands on hot keys in every way there is, until so many were given or so many milliseconds are over (but some in any
+   * case); all of them recorded, with their answers. The end of the store ends it too. `waiting` is how many clients have
+   * yet to come until all begin.
+   */
+  async history(store, { client, clock, waiting, operations, ms, direct, fault, ...what }) {
+    const recorded = record(fault === undefined ? store : faulty(store, fault), client, clock);
+    const hot = new Hot({ client, ...what });
+    if (Atomics.sub(waiting, 0, 1) === 1) Atomics.notify(waiting, 0);
+    for (let left = Atomics.load(waiting, 0); left > 0; left = Atomics.load(waiting, 0)) Atomics.wait(waiting, 0, left);
+    const end = performance.now() + ms;
+    try {
+      for (let given = 0; given < 80 || (given < operations && performance.now() < end); ) {
+        const how = below(10);
+        const some = Array.from({ length: how < 5 ? 1 : 2 + below(5) }, () => hot.command());
+        given += some.length;
+        if (how < 5) {
+          const [[name, ...rest]] = some;
+          const result = recorded[`${name}Sync`](...rest);
+          if (name === 'get') hot.seen.set(rest[0], result);
+        } else if (how < 6) await recorded.batch(some);
+        else if (how < 8) recorded.batchSync(some);
+        else await Promise.all(some.map(([name, ...rest]) => recorded[name](...rest)));
+        if (direct !== undefined) hot.direct(recorded.tree, direct);
+      }
+    } catch (error) {
+      if (error.code !== 'ERR_CLOSED') throw error;
+    }
+    return recorded.operations;
+  },
+
   /** Commands on a block of keys of its own, and every answer. */
   async block(store, { client, rounds, size, batch }) {
     const commands = [];

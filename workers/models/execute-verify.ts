@@ -5,6 +5,10 @@
  * agree, the answers go out; if not, every replica writes back what stood there before the batch (see
  * engine/core/undo.ts) and executes it in the order of the stream, which no guess can spoil.
  *
+ * A guess that looks at the keys is right, so what a direct read sees of a batch under way stays. After a wrong one it may be
+ * undone; and several replicas may agree on an order that is not the stream's: still linearizable, since all commands of a
+ * batch are concurrent, but not always in the order in which one client gave its commands on one key.
+ *
  * A single replica has nobody to compare with, so it watches for conflicts instead: two threads on one key in one part,
  * one of them writing.
  *
