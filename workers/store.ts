@@ -9,6 +9,8 @@ import type { TreeStats } from '../engine/stats.ts';
 import { ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
 import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
 import {
+  CLIENT_FREE,
+  CLIENT_STATE,
   COUNTER_BATCHES,
   COUNTER_COMMANDS,
   COUNTER_DEFERRED,
@@ -223,6 +225,8 @@ export interface StoreStatus {
   /** Commands that clients sent again after a failover, and those that came a second time and were not carried out again. */
   readonly resent: number;
   readonly suppressed: number;
+  /** Client slots in use, those of ended threads included until they are cleared; this store is one of them. */
+  readonly clients: number;
   /** Clients whose threads ended without closing them. */
   readonly clientsLost: number;
   /** Comparisons of the replicas that found them equal; the place in the order at which they first differed, if they did. */
@@ -282,6 +286,10 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     });
     let suppressed = 0;
     for (const { replica, suppressed: count } of this.perExecutor()) if (replica === home) suppressed += count;
+    let clients = 0;
+    for (let client = 0; client < shape.clients; client++) {
+      if (load(this.streams.client(client) + CLIENT_STATE) !== CLIENT_FREE) clients++;
+    }
     const diverged = load(STREAMS_DIVERGED);
     const names = ['open', 'open', 'read-only', 'closed', 'failed'] as const;
     return {
@@ -295,6 +303,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       longestPauseMs: load(STREAMS_LONGEST_PAUSE) / 1000,
       resent: load(STREAMS_RESENT),
       suppressed,
+      clients,
       clientsLost: load(STREAMS_REAPED),
       comparisons: load(STREAMS_COMPARED),
       divergedAt: diverged === 0 ? undefined : diverged,

@@ -104,6 +104,11 @@ export class Books {
     Atomics.add(this.words, this.hotAt(i, false), 1);
   }
 
+  /** Additions to a hot key that were answered so far. */
+  additionsAnswered(i: number): number {
+    return Atomics.load(this.words, this.hotAt(i, true));
+  }
+
   /** Notes the answer to an addition: the value before it, which no other addition may have found. */
   addAnswered(i: number, before: number): Violation | undefined {
     Atomics.add(this.words, this.hotAt(i, true), 1);

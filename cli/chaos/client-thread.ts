@@ -62,6 +62,15 @@ function add(i: number): Step {
   return step('add', hotKey(i), 1, ['add', hotKey(i), 1], (answer) => books.addAnswered(i, (answer as number) ?? 0));
 }
 
+/** Reads a hot key, in the order of the commands: additions answered before are in it. */
+function look(i: number): Step {
+  const least = books.additionsAnswered(i);
+  return step('get', hotKey(i), 0, ['get', hotKey(i)], (answer) => {
+    const value = (answer as number | undefined) ?? 0;
+    return value >= least ? undefined : wrong(`hot key ${hotKey(i)} was read as ${value} after ${least} additions`);
+  });
+}
+
 function pair(i: number, read: boolean): Step {
   const keys = pairOf(i);
   if (read) {
@@ -80,7 +89,8 @@ function steps(): Step[] {
   return Array.from({ length: window }, (_, n) => {
     const kind = random.below(64);
     if (kind === 0) return pair(random.below(PAIRS), random.below(2) === 0);
-    if (kind < 12) return add(random.below(HOT_KEYS));
+    if (kind < 4) return look(random.below(HOT_KEYS));
+    if (kind < 14) return add(random.below(HOT_KEYS));
     return own((first + n) % OWN_KEYS);
   });
 }

@@ -247,7 +247,8 @@ class Round {
       const victim = [...clients][random.below(clients.size)];
       clients.delete(victim);
       await victim.worker.terminate();
-      result.kills.clients++;
+      // It may have come to its end before.
+      if ((await victim.report) === undefined) result.kills.clients++;
       await this.addClient();
       return;
     }
@@ -302,7 +303,7 @@ class Round {
         text: `${this.plan.entries - kept} entries that nobody touched are gone`,
       });
     }
-    await this.until('slots of ended clients are free', () => store.status().clientsLost === result.kills.clients);
+    await this.until('slots of ended clients are free', () => store.status().clients === 1);
   }
 
   async end(): Promise<void> {
