@@ -82,8 +82,9 @@ function standingOf(streams: Streams, ring: GroupRing, claim: Claim, own: number
   return 'open';
 }
 
-/** Whether the next claim began where this one would have ended. */
+/** Whether nothing stands within this claim, and the next one began where it would have ended. */
 function fits(streams: Streams, ring: GroupRing, { group, position, slots }: Claim, head: number): boolean {
+  for (let i = 0; i < slots; i++) if (!ring.isOpen((position + i) | 0)) return false;
   const end = (position + slots) | 0;
   if (end === head) return true;
   if (((head - end) | 0) < 0) return false;
