@@ -56,20 +56,20 @@ describe.each(modelNames)('%s', (model) => {
   const loads = new Random(SEED, `loads ${model}`).shuffled(Object.entries(LOADS));
   const shapes =
     model === 'direct'
-      ? [[1, 1]]
+      ? [[1, 1, 1]]
       : [
-          [1, 3],
-          [2, 2],
-          [3, 2],
+          [1, 3, 3],
+          [2, 2, 3],
+          [3, 2, 2],
         ];
   // Every load and every shape on every model, together now in this way, now in that.
   const cases = loads.map(([name, load], i) => {
-    const [replicas, executors] = shapes[i % shapes.length];
-    return { replicas, executors, name, load };
+    const [replicas, executors, groups] = shapes[i % shapes.length];
+    return { replicas, executors, groups, name, load };
   });
 
-  it.each(cases)('$replicas replicas, $executors executors: $name', async ({ replicas, executors, load }) => {
-    await withStore({ model, replicas, executors, fanout: 4, ring: 256 }, async (store) => {
+  it.each(cases)('$replicas replicas, $executors executors: $name', async ({ name: _, load, ...shape }) => {
+    await withStore({ model, ...shape, fanout: 4, ring: 256 }, async (store) => {
       const history = await observe(store, model === 'direct' ? { ...load, columns: false } : load);
       expect(history.length).toBeGreaterThan(200);
       expect(store.stats().tree.splits).toBeGreaterThan(0);
