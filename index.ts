@@ -20,9 +20,12 @@ export {
   type ExecutorStats,
   open,
   type ReplicaDigest,
+  type ReplicaStatus,
   Store,
   type StoreOptions,
   type StoreStats,
+  type StoreStatus,
 } from './workers/store.ts';
 export { type ConnectOptions, connect, StoreClient, type StoreHandle } from './workers/store-client.ts';
+export type { StoreEvent } from './workers/supervisor.ts';
 export type { WaitName } from './workers/waiting.ts';

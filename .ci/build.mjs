@@ -1,5 +1,5 @@
 /**
- * Builds dist/: first the WebAssembly core (asc), then everything else (tsc). A step whose inputs have not changed is
+ * Builds dist/: first the WebAssembly core (asc), then everything else (tsc), and a copy of Chart.js. A step whose inputs have not changed is
  * skipped; inputs are compared by content, so neither a checkout's file times nor a switched branch can mislead it.
  *
  *   node .ci/build.mjs [--force]
@@ -18,7 +18,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { alone } from './lock.mjs';
 import { fail, isMain, ROOT, StepError, say, step } from './steps.mjs';
 
@@ -28,6 +28,9 @@ const CORE_ENTRY = 'engine/core/index.ts';
 const CORE_BYTES = 'engine/core-bytes.ts';
 const CORE_WASM = 'dist/core.wasm';
 const CORE_TEXT = 'dist/.core.wat';
+/** What the pages of `sabtree bench --html` draw with; perf/models/html.ts reads it. */
+const CHART_LIBRARY = 'dist/perf/models/page/chart.umd.js';
+const CHART_PACKAGES = ['chart.js', '@kurkle/color'];
 const CORE_STAMP = 'dist/.core-stamp';
 const BUILD_STAMP = 'dist/.build-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';
@@ -117,12 +120,12 @@ function outputOf(source) {
 }
 
 function outputsAreThere() {
-  return [...typedSources(), CORE_BYTES].every((source) => existsSync(at(outputOf(source))));
+  return [...[...typedSources(), CORE_BYTES].map(outputOf), CHART_LIBRARY].every((output) => existsSync(at(output)));
 }
 
 function buildKey() {
   const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs'];
-  return digest(inputs, coreKey(), versionOf('typescript'));
+  return digest(inputs, coreKey(), ...['typescript', ...CHART_PACKAGES].map(versionOf));
 }
 
 /** Whether dist/ is what a build would make of the sources as they stand. Takes a few milliseconds. */
@@ -190,8 +193,18 @@ function prune() {
   for (const name of readdirSync(DIST, { recursive: true })) {
     const path = String(name).replaceAll('\\', '/');
     const output = /^(.*?)(\.js|\.js\.map|\.d\.ts|\.d\.ts\.map)$/.exec(path);
-    if (output && !sources.has(`${output[1]}.ts`)) rmSync(join(DIST, path));
+    if (output && !sources.has(`${output[1]}.ts`) && `dist/${path}` !== CHART_LIBRARY) rmSync(join(DIST, path));
   }
+}
+
+/** The package has it inside, since its users have no Chart.js; so their licences come with it. */
+function copyChartLibrary() {
+  const licences = CHART_PACKAGES.map(
+    (name) => `${name} ${versionOf(name)}\n\n${readFileSync(at(`node_modules/${name}/LICENSE.md`), 'utf8').trim()}\n`,
+  );
+  const code = readFileSync(at('node_modules/chart.js/dist/chart.umd.min.js'), 'utf8');
+  mkdirSync(dirname(at(CHART_LIBRARY)), { recursive: true });
+  writeWhole(CHART_LIBRARY, `/*!\n${licences.join('\n')}*/\n${code.replace(/^\/\/# sourceMappingURL=.*\n?/gm, '')}`);
 }
 
 function buildTyped() {
@@ -216,6 +229,7 @@ export function buildAlone({ force = false } = {}) {
   const whole = buildKey();
   if (!isCoreBuilt(core)) buildCore(core);
   buildTyped();
+  copyChartLibrary();
   writeWhole(BUILD_STAMP, whole);
 }
 

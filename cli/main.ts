@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command line: `sabtree run` and `sabtree bench`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
+ * The command line: `sabtree run`, `sabtree bench` and `sabtree chaos`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
  * wrong call or input; 130 and 143 interrupted.
  */
 import { readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { type ModelName, SabtreeError } from '../index.ts';
 import { MODELS } from '../workers/models/index.ts';
 import { bench, FlagError } from './bench.ts';
+import { ChaosFlagError, chaos } from './chaos/command.ts';
 import { InputError } from './ranges.ts';
 import { type RunOptions, type RunResult, run } from './run.ts';
 import { table } from './table.ts';
@@ -37,6 +38,11 @@ the npm package @ip-location-db/asn-country.
 sabtree bench [options]
 
 Measures throughput and latency of the execution models; sabtree bench --help says more.
+
+sabtree chaos [options]
+
+Kills executors, replicas and clients under load, and looks whether anything is lost; sabtree chaos
+--help says more.
 
 Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
@@ -152,6 +158,7 @@ function interruptSignal(): AbortSignal {
 
 async function main(args: string[]): Promise<number> {
   if (args[0] === 'bench') return bench(args.slice(1), { signal: interruptSignal() });
+  if (args[0] === 'chaos') return chaos(args.slice(1), interruptSignal());
   const { values, positionals } = parse(args);
   if (values.help) {
     process.stdout.write(HELP);
@@ -167,7 +174,8 @@ async function main(args: string[]): Promise<number> {
     process.stderr.write(HELP);
     return 2;
   }
-  if (command !== 'run') throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench`);
+  if (command !== 'run')
+    throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench, chaos`);
   const options = runOptions(values, files);
   const result = await run(options, interruptSignal());
   for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
@@ -182,8 +190,8 @@ function failed(error: unknown): number {
     say(`${error.message}\nsabtree --help says more.`);
     return 2;
   }
-  if (error instanceof FlagError) {
-    say(`${error.message}\nsabtree bench --help says more.`);
+  if (error instanceof FlagError || error instanceof ChaosFlagError) {
+    say(`${error.message}\nsabtree ${error instanceof FlagError ? 'bench' : 'chaos'} --help says more.`);
     return 2;
   }
   if (error instanceof InputError || error instanceof Interrupted) {

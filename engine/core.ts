@@ -7,6 +7,15 @@ export interface Core {
   createTree(): number;
   attach(thread: number, fences: number): number;
   allocateBlock(bytes: number): number;
+  learnShape(): void;
+  resetBetween(from: number, to: number): void;
+  resetRoot(): void;
+  setKept(directory: number): void;
+  keepable(record: number): number;
+  keepNumber(record: number, answered: number, value: number, length: number): void;
+  keptNumber(record: number): number;
+  answerable(record: number, writes: number, replying: number): number;
+  suppressedCount(): number;
   blockAddress(): number;
   expectedAddress(): number;
   areaAddress(): number;

@@ -44,7 +44,9 @@ export type ErrorCode =
   /** The store's last replica is lost: no command can be executed any more. */
   | 'ERR_REPLICAS_LOST'
   /** The store did not start or stop within its limit. */
-  | 'ERR_TIMEOUT';
+  | 'ERR_TIMEOUT'
+  /** The replicas' contents differ: the store answers reads and refuses writes. */
+  | 'ERR_DIVERGED';
 
 /** An error with a stable `code`. */
 export class SabtreeError extends Error {

@@ -67,13 +67,22 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
   return { flags, lower, upper, limit };
 }
 
+/** Where a walk stands between two pieces. */
+export interface WalkState {
+  readonly flags: number;
+  readonly left: number;
+  readonly lower: unknown;
+  readonly upper: unknown;
+  readonly ended: boolean;
+}
+
 /**
  * Goes through a range piece by piece. Every piece is one atomic scan (one state of the tree); the first one takes as
  * much of the range as a scan can hold. Entries are read where the scan put them, or, once this thread uses that place
  * for something else, from a copy; so nothing that happens between two steps changes what was read.
  */
 export class RangeWalk implements AreaReader {
-  private readonly attachment: Attachment;
+  protected attachment: Attachment;
   private readonly reverse: boolean;
   private flags: number;
   private left: number;
@@ -135,6 +144,23 @@ export class RangeWalk implements AreaReader {
       this.flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
     }
     return true;
+  }
+
+  /** Takes the piece at hand back and goes on in another tree from where it began. */
+  protected repeatIn(attachment: Attachment, before: WalkState): void {
+    this.attachment.leaveArea(this);
+    this.attachment = attachment;
+    this.flags = before.flags;
+    this.left = before.left;
+    this.lower = before.lower;
+    this.upper = before.upper;
+    this.ended = before.ended;
+  }
+
+  /** Where the walk stands. */
+  protected get state(): WalkState {
+    const { flags, left, lower, upper, ended } = this;
+    return { flags, left, lower, upper, ended };
   }
 
   /** Ends the walk here. */

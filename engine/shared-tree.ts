@@ -84,7 +84,7 @@ export type Column<T> = ArrayLike<T>;
  */
 export class TreeReader<K = number, V = number> {
   /** @internal */
-  readonly attachment: Attachment;
+  attachment: Attachment;
   protected core: Core;
   protected readonly keyTypeName: KeyType;
   protected readonly valueTypeName: ScalarType | 'record';
@@ -171,12 +171,12 @@ export class TreeReader<K = number, V = number> {
     return this.nearest(OP_LAST);
   }
 
-  private neighbour(op: number, key: K): [K, V] | undefined {
+  protected neighbour(op: number, key: K): [K, V] | undefined {
     writeKey(this.attachment.keyCode, this.attachment.key, 0, key);
     return this.nearest(op);
   }
 
-  private nearest(op: number): [K, V] | undefined {
+  protected nearest(op: number): [K, V] | undefined {
     const { attachment, core } = this;
     // The call overwrites the key register with what it finds, so a repeated one needs the key again.
     const asked = attachment.key[0];
@@ -221,7 +221,7 @@ export class TreeReader<K = number, V = number> {
     return this.range();
   }
 
-  private walk(range: Range): RangeWalk {
+  protected walk(range: Range): RangeWalk {
     this.alive();
     return new RangeWalk(this.attachment, range);
   }

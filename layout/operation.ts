@@ -87,6 +87,22 @@ export const OP_MARKER = 33;
 /** Brings a sync point about, for commands that were refused. */
 export const OP_RETRY = 34;
 
+/** Control commands, which the store sends itself; nobody waits for an answer. */
+/** From here on the replica named in the key's place is home. */
+export const OP_TAKEOVER = 35;
+/** A consistent cut: the replica whose number stands in the key's place stands still until another has copied it. */
+export const OP_CUT = 36;
+/** Everything that the client named in the key's place ever sent has been executed. */
+export const OP_FENCE = 37;
+/** Every replica leaves its content digest for comparison, under the tag in the key's place. */
+export const OP_COMPARE = 38;
+
+/** The client of a control command. */
+export const NOBODY = -1;
+
+/** OPERATION_FLAGS of every command: it was sent before, and what it came to is wanted. */
+export const OPERATION_RESENT = 128;
+
 /** In OP_RANGE: from the greatest key down. */
 export const OPERATION_REVERSE = 1;
 
@@ -113,6 +129,29 @@ export const REPLY_SEQUENCE = 0;
 export const REPLY_STATUS = 4;
 export const REPLY_LENGTH_SHIFT = 8;
 export const REPLY_PAYLOAD = 8;
+
+/**
+ * What a replica keeps of a client's command, so that it can be answered again: a table of KEPT_PLACES entries for each
+ * client, found by the command's sequence number. A client never has two commands under way whose numbers share a place.
+ *
+ * ```
+ *   0          4        5       6        8
+ *   +----------+--------+-------+--------+-------------------------
+ *   | sequence | status | flags | length | payload, 8 bytes
+ *   +----------+--------+-------+--------+-------------------------
+ * ```
+ */
+export const KEPT_PLACES = 4096;
+export const KEPT_SEQUENCE = 0;
+/** Status in the low 8 bits, KEPT_ flags above, bytes of the payload above these, u32. */
+export const KEPT_STATUS = 4;
+export const KEPT_LENGTH_SHIFT = 16;
+export const KEPT_PAYLOAD = 8;
+export const KEPT_SIZE = 16;
+/** The entry was written. */
+export const KEPT_FILLED = 256;
+/** This replica has answered the command as home. */
+export const KEPT_ANSWERED = 512;
 
 /** What a call of the core, or a reply, says. */
 export const STATUS_FALSE = 0;
@@ -146,6 +185,9 @@ export const APPLY_SYNCHRONOUS = 4;
 export const APPLY_UNDO = 8;
 /** With APPLY_UNDO: reads are entered too. */
 export const APPLY_UNDO_READS = 16;
+
+/** With APPLY_REPLY: these replies go to the clients, so that what is kept of them counts as answered. */
+export const APPLY_ANSWER = 32;
 
 /** Why `apply` stopped. */
 /** All records were applied. */

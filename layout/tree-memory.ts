@@ -14,7 +14,7 @@
 /** Marks an initialised tree: "sbt1". */
 export const TREE_MAGIC = 0x31746273;
 /** Grows by one with every change of any offset in `layout/`. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 /** First byte of the header. */
 export const HEADER = 64;
@@ -53,6 +53,8 @@ export const HEADER_LATCH_TIMEOUT = HEADER + 60;
 export const HEADER_FREE = HEADER + 128;
 /** Next address never used so far, u32. */
 export const HEADER_BUMP = HEADER + 192;
+/** First of the blocks that executors took (see BLOCK_NEXT), u32. */
+export const HEADER_BLOCKS = HEADER + 196;
 /** First byte after the header. */
 export const HEADER_END = HEADER + 256;
 
@@ -88,6 +90,15 @@ export const THREAD_BLOCKED_NODE = 72;
 export const THREAD_FREE = 0;
 export const THREAD_ALIVE = 1;
 export const THREAD_DEAD = 2;
+
+/**
+ * What stands before a block that an executor took: the next block, its bytes, the thread it belongs to (0: nobody, so
+ * that a later thread may have it). Work blocks of threads are such blocks too.
+ */
+export const BLOCK_NEXT = 0;
+export const BLOCK_SIZE = 4;
+export const BLOCK_OWNER = 8;
+export const BLOCK_PREFIX = 64;
 
 /** First byte that nodes and blocks may use. */
 export const NODES = 65536;

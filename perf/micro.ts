@@ -1,10 +1,12 @@
 /**
- * What each operation of the tree costs by itself: `npm run perf:micro -- [--json] [--quick]`. Times are mitata's, from
- * one thread on a tree that nobody else uses. They show where time goes; whether it is well spent, perf:peers shows.
+ * What each operation of the tree, and each part of the ordered path, costs by itself: `npm run perf:micro -- [--json]
+ * [--quick]`. Times are mitata's, from one thread on a tree that nobody else uses. They show where time goes; whether it is well spent, perf:peers shows.
  */
 import { do_not_optimize, measure } from 'mitata';
 import { chars, object, u32 } from 'typed-binary';
 import { f64, type KeyType, SharedTree, type ValueType } from '../index.ts';
+import type { Case } from './micro/case.ts';
+import { barriers, codecs, conflictSets, queues, rings } from './micro/streams.ts';
 import { randomKeys } from './support/random.ts';
 import { describeMachine, machine, readFlags, short, table } from './support/report.ts';
 
@@ -14,13 +16,6 @@ const { json, quick } = readFlags();
 const ENTRIES = quick ? 2 ** 11 : 2 ** 20;
 /** Entries of a tree that is loaded, and of one that is attached to. */
 const LOADED = quick ? 1_000 : 100_000;
-
-interface Case {
-  readonly name: string;
-  /** Operations in one call. */
-  readonly operations: number;
-  call(): unknown;
-}
 
 /** Nanoseconds per operation. */
 interface Result {
@@ -163,6 +158,7 @@ function makeTree<const KT extends KeyType, const VT extends ValueType>(key: KT,
 }
 
 // Made one by one, so that only one large tree is there at a time.
+const syncPoints = await barriers();
 const groups: [name: string, cases: () => Case[]][] = [
   ['one node', searches],
   [
@@ -179,6 +175,11 @@ const groups: [name: string, cases: () => Case[]][] = [
     () => operations(filled(makeTree('u32', Quote), numbers, quote), numbers, otherNumbers, quote),
   ],
   ['whole trees', wholes],
+  ['rings', rings],
+  ['queues between threads', queues],
+  ['sync points and wake-ups', () => syncPoints.cases],
+  ['codecs', codecs],
+  ['conflict-ordered set', conflictSets],
 ];
 
 const here = machine(['mitata']);
@@ -193,5 +194,6 @@ for (const [group, cases] of groups) {
   }
   if (!json) process.stdout.write(`\n${table(lines, [1, 2, 3, 4, 5])}\n`);
 }
+await syncPoints.close();
 if (json)
   process.stdout.write(`${JSON.stringify({ machine: here, entries: ENTRIES, quick, results }, undefined, 2)}\n`);

@@ -45,7 +45,11 @@ describe('every file of layout/', () => {
       const constants = Object.entries(file);
       expect(constants.length).toBeGreaterThan(2);
       for (const [constant, value] of constants) {
-        expect(Number.isInteger(value) && value >= 0 && value < 2 ** 32, `${constant} = ${String(value)}`).toBe(true);
+        // One stands in a word of 32 bits that is read with its sign.
+        const least = constant === 'NOBODY' ? -1 : 0;
+        expect(Number.isInteger(value) && value >= least && value < 2 ** 32, `${constant} = ${String(value)}`).toBe(
+          true,
+        );
         expect(constant).toMatch(/^[A-Z][A-Z0-9_]*$/);
       }
     });
@@ -53,6 +57,7 @@ describe('every file of layout/', () => {
 
   test('sizes that arithmetic relies on are powers of two', () => {
     const sizes = [bits.CACHE_LINE, bits.PAGE, memory.THREAD_SIZE, memory.BATCH, memory.OVERLAP, memory.SCAN_LEAF_SIZE];
+    sizes.push(operation.KEPT_PLACES, operation.KEPT_SIZE, streams.VERIFY_PLACES);
     for (const size of [...sizes, memory.SCAN_LEAVES, memory.SCAN_BYTES, node.KEY_VECTOR, operation.SLOT]) {
       expect(powerOfTwo(size), String(size)).toBe(true);
     }
@@ -79,7 +84,7 @@ describe('the memory of a tree', () => {
 
   test('the fields of the header', () => {
     const fields = named(memory, 'HEADER_').filter(([name]) => name !== 'HEADER_END');
-    expect(fields.length).toBe(18);
+    expect(fields.length).toBe(19);
     disjoint(
       'header',
       HEADER,
@@ -91,8 +96,17 @@ describe('the memory of a tree', () => {
   test('what threads write all the time stands on lines of its own', () => {
     const line = (at: number) => Math.floor(at / bits.CACHE_LINE);
     const fields = named(memory, 'HEADER_').filter(([name]) => name !== 'HEADER_END');
-    for (const hot of [HEADER_FREE, HEADER_BUMP]) {
-      expect(fields.filter(([, at]) => line(at) === line(hot)).length).toBe(1);
+    // A block is entered in the list when it was taken from the unused bytes: the two words change together.
+    for (const [hot, names] of [
+      [HEADER_FREE, ['HEADER_FREE']],
+      [HEADER_BUMP, ['HEADER_BLOCKS', 'HEADER_BUMP']],
+    ] as const) {
+      expect(
+        fields
+          .filter(([, at]) => line(at) === line(hot))
+          .map(([name]) => name)
+          .sort(),
+      ).toEqual(names);
     }
     expect(THREAD_SIZE % (2 * bits.CACHE_LINE)).toBe(0);
   });
@@ -125,6 +139,16 @@ describe('the memory of a tree', () => {
     ]);
     expect(memory.BLOCK_VALUE % 8).toBe(0);
     expect(memory.BLOCK_MORE).toBe(memory.BLOCK_COUNT + 4);
+  });
+
+  test('what stands before a block', () => {
+    disjoint('block', 0, memory.BLOCK_PREFIX, [
+      ['next', memory.BLOCK_NEXT, 4],
+      ['size', memory.BLOCK_SIZE, 4],
+      ['owner', memory.BLOCK_OWNER, 4],
+    ]);
+    // Blocks begin and end on cache lines, as nodes do.
+    expect(memory.BLOCK_PREFIX % bits.CACHE_LINE).toBe(0);
   });
 
   test('types, flags and sizes of values', () => {
@@ -192,7 +216,8 @@ describe('operations and replies', () => {
       ['key', operation.OPERATION_KEY, 8],
       ['value', operation.OPERATION_VALUE, 8],
     ];
-    expect(fields.length).toBe(named(operation, 'OPERATION_').filter(([name]) => name !== 'OPERATION_REVERSE').length);
+    const flags = ['OPERATION_REVERSE', 'OPERATION_RESENT'];
+    expect(fields.length).toBe(named(operation, 'OPERATION_').filter(([name]) => !flags.includes(name)).length);
     disjoint('record', 0, operation.SLOT, fields);
     disjoint('range', operation.OPERATION_VALUE, operation.SLOT, [
       ['upper', operation.RANGE_UPPER, 8],
@@ -218,6 +243,34 @@ describe('operations and replies', () => {
     for (const [name, flag] of named(operation, 'APPLY_')) expect(powerOfTwo(flag), name).toBe(true);
     for (const [name, code] of named(operation, 'STATUS_'))
       expect(code < 2 ** operation.REPLY_LENGTH_SHIFT, name).toBe(true);
+  });
+
+  test('flags of a command: the one that comes again is none of those of a range', () => {
+    const scan = named(memory, 'SCAN_').filter(([name]) => /LOWER|UPPER|REVERSE/.test(name));
+    const flags = [operation.OPERATION_RESENT, ...scan.map(([, flag]) => flag)];
+    for (const flag of flags) expect(powerOfTwo(flag) && flag < 256).toBe(true);
+    unique(flags);
+  });
+
+  test('commands of the store itself stand behind all others, and their client is none', () => {
+    const control = ['OP_TAKEOVER', 'OP_CUT', 'OP_FENCE', 'OP_COMPARE'];
+    const behind = named(operation, 'OP_').filter(([, code]) => code >= operation.OP_TAKEOVER);
+    expect(behind.map(([name]) => name).sort()).toEqual([...control].sort());
+    expect(operation.NOBODY).toBe(-1);
+    // As a record's client, read without sign, it is above all of them.
+    expect(operation.NOBODY >>> 0).toBeGreaterThan(2 ** 31);
+  });
+
+  test('the fields of a kept answer, and the flags beside its status', () => {
+    disjoint('kept answer', 0, operation.KEPT_SIZE, [
+      ['sequence', operation.KEPT_SEQUENCE, 4],
+      ['status', operation.KEPT_STATUS, 4],
+      ['payload', operation.KEPT_PAYLOAD, 8],
+    ]);
+    for (const [name, code] of named(operation, 'STATUS_')) expect(code, name).toBeLessThan(operation.KEPT_FILLED);
+    const flags = [operation.KEPT_FILLED, operation.KEPT_ANSWERED];
+    unique(flags);
+    for (const flag of flags) expect(powerOfTwo(flag) && flag < 2 ** operation.KEPT_LENGTH_SHIFT).toBe(true);
   });
 
   test('the operations on one key are those up to OP_LAST_POINT, the reads first', () => {
@@ -264,8 +317,37 @@ describe('the memory of the streams', () => {
 
   test('header, lock, numbers, rings: one behind the other', () => {
     const fields = named(streams, 'STREAMS_').filter(([name]) => !['STREAMS_MAGIC', 'STREAMS_HEADER'].includes(name));
-    disjoint('header', streams.STREAMS_HEADER, streams.MULTICAST_LOCK, words(fields));
-    disjoint('multicast', streams.MULTICAST_LOCK, streams.RINGS, words(named(streams, 'MULTICAST_')));
+    const header: Field[] = [...words(fields), ...words(named(streams, 'CUT_'))];
+    header.push(['generations', streams.GENERATIONS, 4 * streams.MAX_REPLICAS]);
+    disjoint('header', streams.STREAMS_HEADER, streams.MULTICAST_LOCK, header);
+    disjoint('multicast', streams.MULTICAST_LOCK, streams.RINGS, [
+      ['lock', streams.MULTICAST_LOCK, 4],
+      ['number', streams.MULTICAST_NUMBER, 4],
+      ['claims', streams.MULTICAST_CLAIMS, operation.MAX_GROUPS * streams.MULTICAST_CLAIM_SIZE],
+      ['manifest count', streams.MANIFEST_COUNT, 4],
+      ['manifest', streams.MANIFEST, streams.MANIFEST_MOST * streams.MANIFEST_ENTRY],
+    ]);
+    expect(named(streams, 'MANIFEST').length).toBe(5);
+    // A group's number and the flags beside it share no bit.
+    expect(operation.MAX_GROUPS).toBeLessThan(streams.MANIFEST_RETRY);
+    expect(operation.MAX_GROUPS).toBeLessThan(streams.CLAIM_MADE);
+    unique([streams.CLAIM_MADE, streams.CLAIM_PUBLISHED]);
+    for (const flag of [streams.CLAIM_MADE, streams.CLAIM_PUBLISHED, streams.MANIFEST_RETRY])
+      expect(powerOfTwo(flag)).toBe(true);
+    expect(named(streams, 'MULTICAST_').length).toBe(4);
+    // A lock's claim looks like a client's: group, position, slots.
+    const announced = [streams.CLIENT_CLAIM_GROUP, streams.CLIENT_CLAIM_POSITION, streams.CLIENT_CLAIM_SLOTS];
+    expect(announced.map((at) => at - streams.CLIENT_CLAIM_GROUP)).toEqual([0, 4, 8]);
+    expect(streams.MULTICAST_CLAIM_SIZE).toBe(12);
+    // The state and the home replica's epoch are read all the time; what counts events stands on other lines.
+    const line = (at: number) => Math.floor(at / bits.CACHE_LINE);
+    for (const counter of [
+      streams.STREAMS_LOSSES,
+      streams.STREAMS_RESENT,
+      streams.STREAMS_COMPARED,
+      streams.CUT_NUMBER,
+    ])
+      for (const hot of [streams.STREAMS_STATE, streams.STREAMS_EPOCH]) expect(line(counter)).not.toBe(line(hot));
     expect(streams.STREAMS_HEADER).toBeGreaterThanOrEqual(64);
     expect(streams.RINGS % bits.CACHE_LINE).toBe(0);
     expect(streams.STREAMS_MAGIC).not.toBe(memory.TREE_MAGIC);
@@ -284,17 +366,52 @@ describe('the memory of the streams', () => {
       'DIGEST_LOW',
       'DIGEST_HIGH',
       'DIGEST_COUNT',
+      'COMPARE_NUMBER',
+      'COMPARE_LOW',
+      'COMPARE_HIGH',
+      'COMPARE_COUNT',
+      'BEAT',
+      'KEPT',
+      'TREE_THREAD',
     ];
     const executor: Field[] = words(named(streams, 'EXECUTOR_').filter(([name]) => offsets.includes(name.slice(9))));
     expect(executor.length).toBe(offsets.length);
     executor.push(['counters', streams.EXECUTOR_COUNTERS, 8 * streams.COUNTERS]);
     disjoint('executor', 0, streams.EXECUTOR_SIZE, executor);
+    expect(streams.EXECUTOR_SIZE % bits.CACHE_LINE).toBe(0);
+    // All words of an executor are here: its states are codes.
+    const executorStates = ['STARTING', 'RUNNING', 'STOPPED', 'COUNTERS', 'SIZE'];
+    expect(named(streams, 'EXECUTOR_').length).toBe(offsets.length + executorStates.length);
+    // The fields of a digest stand side by side: number, low, high, count.
+    for (const [number, ...rest] of [
+      [
+        streams.EXECUTOR_DIGEST_NUMBER,
+        streams.EXECUTOR_DIGEST_LOW,
+        streams.EXECUTOR_DIGEST_HIGH,
+        streams.EXECUTOR_DIGEST_COUNT,
+      ],
+      [
+        streams.EXECUTOR_COMPARE_NUMBER,
+        streams.EXECUTOR_COMPARE_LOW,
+        streams.EXECUTOR_COMPARE_HIGH,
+        streams.EXECUTOR_COMPARE_COUNT,
+      ],
+    ]) {
+      expect(rest).toEqual([number + 4, number + 8, number + 12]);
+    }
+    const clientStates = ['CLIENT_FREE', 'CLIENT_USED', 'CLIENT_LEAVING'];
     disjoint(
       'client',
       0,
       streams.CLIENT_WRITTEN + 64,
-      words(named(streams, 'CLIENT_').filter(([name]) => !['CLIENT_FREE', 'CLIENT_USED'].includes(name))),
+      words([
+        ...named(streams, 'CLIENT_').filter(([name]) => !clientStates.includes(name)),
+        // The first word of two: a byte for each replica.
+        ['CLIENT_TREE_THREADS, the second', streams.CLIENT_TREE_THREADS + 4],
+      ]),
     );
+    expect(streams.MAX_REPLICAS).toBe(8);
+    expect(memory.MAX_THREADS, 'a thread id fits into such a byte').toBeLessThanOrEqual(256);
     expect(streams.CLIENT_WRITTEN % bits.CACHE_LINE).toBe(0);
     const counters = named(streams, 'COUNTER_').map(([, index]) => index);
     unique(counters);
@@ -321,7 +438,15 @@ describe('the memory of the streams', () => {
     unique(named(streams, 'STATE_').map(([, code]) => code));
     unique(named(streams, 'FAILURE_').map(([, code]) => code));
     unique([streams.EXECUTOR_STARTING, streams.EXECUTOR_RUNNING, streams.EXECUTOR_STOPPED]);
-    unique([streams.CLIENT_FREE, streams.CLIENT_USED]);
+    unique([streams.CLIENT_FREE, streams.CLIENT_USED, streams.CLIENT_LEAVING]);
+    // Commands are taken in the states from OPEN to READ_ONLY, which is asked as one comparison.
+    expect([
+      streams.STATE_STARTING,
+      streams.STATE_OPEN,
+      streams.STATE_READ_ONLY,
+      streams.STATE_CLOSING,
+      streams.STATE_FAILED,
+    ]).toEqual([0, 1, 2, 3, 4]);
     expect(streams.MAX_REPLICAS).toBeLessThanOrEqual(32);
   });
 });

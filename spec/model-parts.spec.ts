@@ -1,7 +1,16 @@
 /** What is special about single models: the set of CBASE, the guesses of Eve, sync points of some groups only. */
 import { describe, expect, it } from 'vitest';
 import { connect, open, type StoreOptions } from '../dist/index.js';
-import { MANY_COUNT, MANY_KEYS, OP_COUNT, OP_GET, OP_GET_ALL, OP_PUT, OP_PUT_ALL } from '../dist/layout/operation.js';
+import {
+  MANY_COUNT,
+  MANY_KEYS,
+  OP_COUNT,
+  OP_GET,
+  OP_GET_ALL,
+  OP_PUT,
+  OP_PUT_ALL,
+  OPERATION_RESENT,
+} from '../dist/layout/operation.js';
 import { RING_CLAIM } from '../dist/layout/streams.js';
 import { ConflictOrderedSet } from '../dist/workers/conflict-ordered-set.js';
 import { groupOf } from '../dist/workers/streams.js';
@@ -79,6 +88,48 @@ describe.each(['keys', 'pairwise'] as const)('the conflict-ordered set, dependen
         }
       }
       expect(held).toBeGreaterThan(1000);
+    })();
+  });
+});
+
+describe.each(['keys', 'pairwise'] as const)('a command that comes again, dependencies by %s', (index) => {
+  const again = (record: Int32Array) => {
+    const copy = record.slice();
+    copy[0] |= OPERATION_RESENT << 8;
+    return copy;
+  };
+
+  it('is given out only once its first copy is removed, be that a read or a write', async () => {
+    await seeded(`comes again ${index}`, (random) => {
+      for (let round = 0; round < 500; round++) {
+        const set = new ConflictOrderedSet(24, index);
+        const first = Array.from({ length: 1 + random.below(8) }, () => touching(random));
+        const ids = first.map(({ record }) => set.insert(record, 0, record[0] >>> 16));
+        const which = random.below(first.length);
+        const { record } = first[which];
+        const copy = set.insert(again(record), 0, record[0] >>> 16);
+        // Behind it others.
+        for (let i = random.below(4); i > 0; i--) {
+          const { record: later } = touching(random);
+          set.insert(later, 0, later[0] >>> 16);
+        }
+        let removed = false;
+        const out: number[] = [];
+        const takeOut = () => {
+          for (let id = set.get(); id >= 0; id = set.get()) {
+            if (id === copy)
+              expect(removed, `${first[which].writes ? 'write' : 'read'} of ${first[which].keys}`).toBe(true);
+            out.push(id);
+          }
+        };
+        for (takeOut(); out.length > 0; takeOut()) {
+          const [id] = out.splice(random.below(out.length), 1);
+          set.remove(id);
+          if (id === ids[which]) removed = true;
+        }
+        // Everything came out in the end.
+        expect(set.empty).toBe(true);
+      }
     })();
   });
 });

@@ -5,11 +5,15 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
+import { OP_MARKER } from '../dist/layout/operation.js';
 import { MULTICAST_LOCK, MULTICAST_NUMBER, STREAMS_ALIVE } from '../dist/layout/streams.js';
 import { Multicast } from '../dist/workers/multicast.js';
 import { FULL, RingReader } from '../dist/workers/ring.js';
 import { Streams } from '../dist/workers/streams.js';
 import { type Random, SEED, seeded } from './support/random.ts';
+
+/** Slots of each ring that are kept for the store's own commands. */
+const CONTROLS = 4;
 
 interface Shape {
   readonly ringSlots: number;
@@ -80,13 +84,19 @@ describe('one thread', () => {
     // A retry fits even now.
     const [bytes, words] = retryRecord(5);
     for (let i = 0; i < 3; i++) expect(multicast.tryRetry(bytes, words)).toBe(true);
+    // And even then the store's own commands.
+    const [control, controlWords] = retryRecord(6);
+    for (let i = 0; i < CONTROLS; i++) expect(multicast.tryControl(control, controlWords)).toBeGreaterThan(0);
     expect(multicast.tryRetry(bytes, words)).toBe(false);
+    expect(multicast.tryControl(control, controlWords)).toBe(0);
     const full = new Array(16).fill(2);
+    const rest = (own: number) => [5, 5, 5, ...new Array(CONTROLS).fill(own)];
     const seen = readers.map((reader) => marks(reader, 64).filter((mark) => mark !== 7));
+    // The record of a control command stands in group 0's ring, markers in the others.
     expect(seen).toEqual([
-      [1, 1, ...full, 4, 5, 5, 5],
-      [1, ...full, 5, 5, 5],
-      [1, ...full, 4, 5, 5, 5],
+      [1, 1, ...full, 4, ...rest(6)],
+      [1, ...full, ...rest(OP_MARKER)],
+      [1, ...full, 4, ...rest(OP_MARKER)],
     ]);
   });
 
@@ -184,7 +194,7 @@ function exercise(random: Random, shape: Required<Shape>): void {
   const readers = Array.from({ length: replicas }, (_, r) =>
     Array.from({ length: groups }, (_, g) => new RingReader(streams, g, r)),
   );
-  const retries = executors * replicas;
+  const retries = executors * replicas + CONTROLS;
   expect(multicast.keepFromMany).toBe(retries);
   expect(multicast.keepFromSingles).toBe(retries + maxRun);
   const used = new Array<number>(groups).fill(0);

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
-import { FAILURE_EXECUTOR, RING_ROOM_WAITERS, STREAMS_ALIVE } from '../dist/layout/streams.js';
-import { loseReplica } from '../dist/workers/failure.js';
+import { CLAIM_MADE, RING_ROOM_WAITERS, STREAMS_ALIVE } from '../dist/layout/streams.js';
+import { wakeEverybody } from '../dist/workers/failure.js';
 import { announcementOf, FULL, GroupRing, RingReader } from '../dist/workers/ring.js';
 import { groupOf, Streams } from '../dist/workers/streams.js';
 import { type Random, seeded } from './support/random.ts';
@@ -18,6 +18,12 @@ function streamsOf(ringSlots: number, start: number, replicas = 1, groups = 1): 
     replyBytes: 4096,
     start: start | 0,
   });
+}
+
+/** A replica is lost: its readers gate nobody any more, and all who wait look again. */
+function loseReplica(streams: Streams, replica: number): void {
+  Atomics.and(streams.words, STREAMS_ALIVE >> 2, ~(1 << replica));
+  wakeEverybody(streams);
 }
 
 /** A run of `slots` slots whose bytes all are `mark`. */
@@ -230,7 +236,7 @@ function exercise(random: Random, ringSlots: number, start: number, replicas: nu
     }
     if (random.chance(0.001) && model.alive.filter(Boolean).length > 1 && model.alive[replica]) {
       model.alive[replica] = false;
-      loseReplica(streams, replica, FAILURE_EXECUTOR);
+      loseReplica(streams, replica);
     }
   }
   // Otherwise this test tested little.
@@ -253,12 +259,12 @@ describe('against a model', () => {
 });
 
 describe('announcing a claim', () => {
-  it('names ring, position and slots until the run is published', () => {
+  it('names ring, position and slots until the run is published, and says that it came about', () => {
     const streams = streamsOf(16, -2, 1, 3);
     const ring = new GroupRing(streams, 2);
     const announcement = announcementOf(streams, 0);
     const position = ring.tryClaim(3, 0, announcement);
-    expect([...streams.words.subarray(announcement, announcement + 3)]).toEqual([3, -2, 3]);
+    expect([...streams.words.subarray(announcement, announcement + 3)]).toEqual([3 | CLAIM_MADE, -2, 3]);
     expect(position).toBe(2 ** 32 - 2);
   });
 
@@ -345,7 +351,7 @@ describe('many threads', () => {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     expect(read).toBeLessThanOrEqual(32);
-    loseReplica(streams, 1, FAILURE_EXECUTOR);
+    loseReplica(streams, 1);
     while (!ended) {
       readAll();
       await new Promise((resolve) => setImmediate(resolve));

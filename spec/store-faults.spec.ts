@@ -1,31 +1,30 @@
-/** How a store ends, and how it goes on: closing under load, executors that die, memory that runs out. */
+/** How a store ends, and how it goes on: closing under load, threads of replicas that die, memory that runs out. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connect, modelNames, open, type StoreHandle } from '../dist/index.js';
+import { connect, modelNames, open, type StoreEvent, type StoreHandle } from '../dist/index.js';
 import { modelOf } from '../dist/workers/models/index.js';
-import { type AnyStore, agreeOnReplicas, ClientThread, codeOf, inTime, until, withStore } from './support/stores.ts';
+import { ThreadWatch } from './support/os-threads.ts';
+import { agreeOnReplicas, ClientThread, codeOf, inTime, until, withStore } from './support/stores.ts';
 
 const MODELS = modelNames.filter((name) => name !== 'direct');
 
-// Every thread that a test starts must have ended when the test has.
+// Every thread that a test starts must have ended when the test has: those that this thread started, and those that
+// these started.
 let started: Worker[] = [];
 const note = (worker: Worker) => started.push(worker);
-beforeEach(() => {
+const watch = new ThreadWatch();
+beforeEach(async () => {
   started = [];
   process.on('worker', note);
+  await watch.begin();
 });
 afterEach(async () => {
   process.off('worker', note);
   // An ended worker has no id any more.
   await until('no thread left', () => started.every(({ threadId }) => threadId === -1), 2000);
+  await watch.end();
 });
-
-/** The executor's thread, which nothing but a test may end. */
-function kill(store: AnyStore, replica: number, executor: number): Promise<void> {
-  const { running } = store as unknown as { running: { thread: { terminate(): Promise<void> } }[] };
-  return running[replica * store.stats().threads + executor].thread.terminate();
-}
 
 /** Clients that write without end, in every way there is. */
 async function loaders(handle: StoreHandle): Promise<ClientThread<{ code: string; name: string }>[]> {
@@ -47,7 +46,11 @@ describe('closing', () => {
   it.each(MODELS)('%s, under load of every kind from four threads: ERR_CLOSED for all, nobody hangs', async (model) => {
     const options = { key: 'u32', value: 'f64', model, executors: 2, replicas: 2, fanout: 4, memory: '32MB' } as const;
     const store = await open({ ...options, ring: 256 });
-    expect(started.length).toBe(2 * modelOf(model).threads(model === 'smr' || model === 'pipelined' ? 1 : 2));
+    // One thread that watches; it has started the others.
+    expect(started.length).toBe(1);
+    if (watch.counts) {
+      expect(watch.more).toBe(1 + 2 * modelOf(model).threads(model === 'smr' || model === 'pipelined' ? 1 : 2));
+    }
     const threads = await loaders(store.handle);
     await until('load', () => store.stats().commands > 200);
     const own = [store.put(1, 1), store.range({ limit: 5 }), store.putMany([1, 2, 3], [1, 2, 3])];
@@ -79,7 +82,7 @@ describe('closing', () => {
       if (i % 2 === 0) void store.put(1, 1);
       await inTime('close', store.close());
     }
-    expect(started.length).toBe(20);
+    expect(started.length).toBe(5);
   });
 
   it('a client with calls under way: they are answered, later ones refused, its place is free again', async () => {
@@ -124,43 +127,112 @@ describe('closing', () => {
   });
 });
 
-describe('an executor that dies', () => {
-  it.each(MODELS)('%s, in a replica that is not home: the others go on, also if it was slow', async (model) => {
-    await withStore({ model, executors: 2, replicas: 3, fanout: 4, ring: 256 }, async (store) => {
+describe('a thread that dies', () => {
+  it.each(MODELS)(
+    '%s, in a replica that is not home, and stays lost: the others go on, also if it was slow',
+    async (model) => {
+      const options = { model, executors: 2, replicas: 3, fanout: 4, ring: 256, rebuild: false } as const;
+      await withStore(options, async (store) => {
+        const keys = Array.from({ length: model === 'psmr' ? 50 : 1500 }, (_, i) => i);
+        await store.putMany(keys, keys);
+        const under = store.putMany(
+          keys.map((key) => key + 5000),
+          keys,
+        );
+        await store.kill(2, 0);
+        expect(await inTime('calls under way', under)).toBe(keys.length);
+        await until('replica 2 is given up', () => store.stats().alive === 2);
+        expect(await inTime('later calls', store.deleteMany(keys))).toBe(keys.length);
+        expect((await store.digests()).map(({ replica }) => replica)).toEqual([0, 1]);
+        await agreeOnReplicas(store, [...store.tree.range()]);
+        await store.kill(1, 0);
+        await until('replica 1 is given up', () => store.stats().alive === 1);
+        expect(await inTime('still', store.putMany(keys, keys))).toBe(keys.length);
+        expect(store.stats().home).toBe(0);
+        expect(store.status()).toMatchObject({
+          state: 'open',
+          home: 0,
+          losses: 2,
+          failovers: 0,
+          rebuilds: 0,
+          resent: 0,
+        });
+        expect(store.status().replicas.map(({ state }) => state)).toEqual(['home', 'lost', 'lost']);
+      });
+    },
+  );
+
+  it.each(MODELS)('%s, in a replica that is not home: it is rebuilt, and is like the others', async (model) => {
+    await withStore({ model, executors: 2, replicas: 2, fanout: 4, ring: 256 }, async (store) => {
       const keys = Array.from({ length: model === 'psmr' ? 50 : 1500 }, (_, i) => i);
       await store.putMany(keys, keys);
-      const under = store.putMany(
-        keys.map((key) => key + 5000),
-        keys,
-      );
-      await kill(store, 2, 0);
-      expect(await inTime('calls under way', under)).toBe(keys.length);
-      await until('replica 2 is given up', () => store.stats().alive === 2);
-      expect(await inTime('later calls', store.deleteMany(keys))).toBe(keys.length);
-      expect((await store.digests()).map(({ replica }) => replica)).toEqual([0, 1]);
-      await agreeOnReplicas(store, [...store.tree.range()]);
-      await kill(store, 1, 0);
-      await until('replica 1 is given up', () => store.stats().alive === 1);
-      expect(await inTime('still', store.putMany(keys, keys))).toBe(keys.length);
-      expect(store.stats().home).toBe(0);
+      for (let round = 1; round <= 2; round++) {
+        const under = store.putMany(
+          keys.map((key) => key + 5000 * round),
+          keys,
+        );
+        await store.kill(1, 0);
+        expect(await inTime('calls under way', under)).toBe(keys.length);
+        await until('replica 1 is back', () => store.status().rebuilds === round);
+        expect(await inTime('later calls', store.deleteMany(keys))).toBe(round === 1 ? keys.length : 0);
+        expect((await store.digests()).map(({ replica }) => replica)).toEqual([0, 1]);
+        await agreeOnReplicas(store, [...store.tree.range()]);
+      }
+      expect(store.status()).toMatchObject({ home: 0, losses: 2, failovers: 0, rebuilds: 2 });
+      expect(store.status().replicas.map(({ state }) => state)).toEqual(['home', 'ready']);
     });
   });
 
-  it.each(MODELS)('%s, in the home replica: ERR_REPLICAS_LOST for everybody, at once', async (model) => {
+  it.each(MODELS)('%s, in the home replica: the other one takes over, and all clients go on', async (model) => {
     await withStore({ model, executors: 2, replicas: 2, fanout: 4, ring: 256 }, async (store) => {
+      const events: StoreEvent[] = [];
+      store.onEvent((event) => events.push(event));
+      await store.put(99_999, 7);
+      const threads = await loaders(store.handle);
+      await until('load', () => store.stats().commands > 200);
+      const calls = model === 'psmr' ? 300 : 3000;
+      const own = Array.from({ length: calls }, (_, i) => store.put(100_000 + i, i));
+      await store.kill(0, store.stats().threads - 1);
+      // Each of them was new, and is answered so, also if its first answer was lost.
+      expect(new Set(await inTime('own calls', Promise.all(own)))).toEqual(new Set([true]));
+      await until('the failover is known', () => events.some(({ type }) => type === 'failover'));
+      expect(store.tree.get(99_999)).toBe(7);
+      for (let i = 0; i < calls; i++)
+        if (store.tree.get(100_000 + i) !== i) throw new Error(`key ${100_000 + i} is gone`);
+      const { commands } = store.stats();
+      await until('the load goes on', () => store.stats().commands > commands + 200);
+      await until('replica 0 is back', () => store.status().rebuilds === 1);
+      expect(store.status()).toMatchObject({ state: 'open', home: 1, losses: 1, failovers: 1 });
+      expect(events.slice(0, 2)).toMatchObject([
+        { type: 'lost', replica: 0, home: true },
+        { type: 'failover', replica: 1 },
+      ]);
+      await inTime('close', store.close());
+      expect(await endsOf(threads)).toEqual(new Array(4).fill('ERR_CLOSED'));
+    });
+  });
+
+  it.each(MODELS)('%s, in the only replica: ERR_REPLICAS_LOST for everybody, at once', async (model) => {
+    await withStore({ model, executors: 2, replicas: 1, fanout: 4, ring: 256 }, async (store) => {
       await store.put(99_999, 7);
       const threads = await loaders(store.handle);
       await until('load', () => store.stats().commands > 200);
       const own = Array.from({ length: 3000 }, (_, i) => codeOf(() => store.put(100_000 + i, i)));
-      await kill(store, 0, model === 'smr' ? 0 : 1);
+      await store.kill(0, store.stats().threads - 1);
       const codes = await inTime('own calls', Promise.all(own));
       for (const code of codes) expect(['no error', 'ERR_REPLICAS_LOST']).toContain(code);
       expect(await endsOf(threads)).toEqual(new Array(4).fill('ERR_REPLICAS_LOST'));
       expect(await codeOf(() => store.put(1, 1))).toBe('ERR_REPLICAS_LOST');
       expect(await codeOf(() => store.getSync(1))).toBe('ERR_REPLICAS_LOST');
       expect(await codeOf(() => connect(store.handle))).toBe('ERR_REPLICAS_LOST');
+      expect(store.status()).toMatchObject({ state: 'failed', home: -1, losses: 1, failovers: 0 });
       // What was answered is still there to be read, as far as the dead thread has left no latch.
-      const direct = await codeOf(() => expect(store.tree.get(99_999)).toBe(7));
+      const direct = await codeOf(() => {
+        expect(store.tree.get(99_999)).toBe(7);
+        for (const [i, code] of codes.entries()) {
+          if (code === 'no error' && store.tree.get(100_000 + i) !== i) throw new Error(`key ${100_000 + i} is gone`);
+        }
+      });
       expect(['no error', 'ERR_LATCH_LOST']).toContain(direct);
     });
   });

@@ -7,13 +7,17 @@ import { SabtreeError } from '../engine/errors.ts';
 import { KeyOrder } from '../engine/keys.ts';
 import { treeDigest, treeSize } from '../engine/stats.ts';
 import {
+  APPLY_ANSWER,
   APPLY_REPLY,
   APPLY_SYNCHRONOUS,
   DEFERRAL_COUNT,
   MANY_COUNT,
   MANY_KEYS,
+  OP_COMPARE,
   OP_COUNT,
+  OP_CUT,
   OP_DIGEST,
+  OP_FENCE,
   OP_FLOOR,
   OP_GET_ALL,
   OP_LAST,
@@ -22,10 +26,12 @@ import {
   OP_PUT_ALL,
   OP_RANGE,
   OP_SKIP,
+  OP_TAKEOVER,
   OPERATION_CLIENT,
   OPERATION_CODE,
   OPERATION_FLAGS,
   OPERATION_KEY,
+  OPERATION_RESENT,
   OPERATION_SEQUENCE,
   RANGE_LIMIT,
   RANGE_UPPER,
@@ -41,15 +47,16 @@ import {
 } from '../layout/operation.ts';
 import {
   COUNTER_COMMANDS,
+  COUNTER_SUPPRESSED,
   COUNTERS,
+  EXECUTOR_COMPARE_NUMBER,
   EXECUTOR_COUNTERS,
-  EXECUTOR_DIGEST_COUNT,
-  EXECUTOR_DIGEST_HIGH,
-  EXECUTOR_DIGEST_LOW,
   EXECUTOR_DIGEST_NUMBER,
+  EXECUTOR_KEPT,
   STREAMS_HOME,
 } from '../layout/streams.ts';
 import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
+import { freeClient, standForCopy, takeOver } from './failover.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
 
@@ -65,6 +72,8 @@ export class Applier {
   readonly counters: Float64Array;
   /** False while what `apply` does may still be undone. */
   counting = true;
+  /** Whether answers are kept for the case that the home replica is lost. */
+  private keeps = false;
   private readonly streams: Streams;
   private readonly replica: number;
   private readonly order: KeyOrder;
@@ -84,12 +93,15 @@ export class Applier {
 
   /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
   renew(): void {
-    const { memory } = this.attachment;
+    const { memory, core } = this.attachment;
     // Growing by nothing brings the buffer up to date with what other threads did.
     memory.grow(0);
     const { buffer } = memory;
     this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+    const { words, shape } = this.streams;
+    this.keeps = shape.replicas > 1;
+    if (this.keeps) core.setKept(Atomics.load(words, (this.streams.executor(this.replica, 0) + EXECUTOR_KEPT) >> 2));
   }
 
   /** Whether this replica answers. */
@@ -99,7 +111,7 @@ export class Applier {
 
   /** The flag of `core.apply` for whether to reply. */
   get replying(): number {
-    return this.home ? APPLY_REPLY : 0;
+    return this.home ? APPLY_REPLY | APPLY_ANSWER : 0;
   }
 
   /**
@@ -124,6 +136,7 @@ export class Applier {
       } else if (reason === STOP_OTHER) break;
       else this.refuseStop(reason);
     }
+    if (this.keeps) this.counters[COUNTER_SUPPRESSED] = core.suppressedCount();
     return at;
   }
 
@@ -162,7 +175,9 @@ export class Applier {
   alone(address: number, slots: number, list: number, sink: ReplySink): void {
     const op = this.memory[address + OPERATION_CODE];
     if (op === OP_SKIP || op === OP_MARKER) return;
-    if (op > OP_LAST_POINT) {
+    if (op >= OP_TAKEOVER) {
+      this.control(op, address);
+    } else if (op > OP_LAST_POINT) {
       this.counters[COUNTER_COMMANDS]++;
       this.answer(address, sink);
     } else {
@@ -170,16 +185,41 @@ export class Applier {
     }
   }
 
+  /** Executes a control command: everything before it has been executed in this replica. */
+  private control(op: number, address: number): void {
+    const { streams, words, replica } = this;
+    const target = words[(address + OPERATION_KEY) >> 2];
+    if (op === OP_TAKEOVER) {
+      if (target === replica) takeOver(streams, replica);
+    } else if (op === OP_CUT) {
+      if (target === replica) standForCopy(streams, replica, words[(address + OPERATION_KEY + 4) >> 2]);
+    } else if (op === OP_FENCE) {
+      if (target >= 0 && this.home) freeClient(streams, target);
+    } else if (op === OP_COMPARE) {
+      this.leaveDigest(EXECUTOR_COMPARE_NUMBER, target);
+    }
+  }
+
   /** Executes an operation on more than one key, and replies. */
   private answer(address: number, sink: ReplySink): void {
-    const { memory, words, payload } = this;
+    const { memory, words, payload, attachment } = this;
+    const { core } = attachment;
     const op = memory[address + OPERATION_CODE];
+    const resent = (memory[address + OPERATION_FLAGS] & OPERATION_RESENT) !== 0;
+    if (this.keeps && core.keepable(address) !== STATUS_TRUE) this.refuseStop(STOP_NO_MEMORY);
     let status = STATUS_TRUE;
     let length = 0;
+    if (resent && core.answerable(address, op === OP_PUT_ALL ? 1 : 0, sink.answers ? 1 : 0) !== STATUS_TRUE) return;
     if (op === OP_DIGEST) {
-      length = this.postDigest(words[(address + OPERATION_KEY) >> 2]);
+      length = this.leaveDigest(EXECUTOR_DIGEST_NUMBER, resent ? undefined : words[(address + OPERATION_KEY) >> 2]);
     } else if (op === OP_PUT_ALL) {
-      length = this.putAll(address);
+      const numbers = new Float64Array(payload.buffer, 0, 1);
+      if (resent) numbers[0] = core.keptNumber(address);
+      else {
+        numbers[0] = this.putAll(address);
+        if (this.keeps) core.keepNumber(address, sink.answers ? 1 : 0, numbers[0], 8);
+      }
+      length = 8;
     } else if (!sink.answers) {
       // Reads change nothing.
       return;
@@ -197,6 +237,7 @@ export class Applier {
       status = STATUS_UNKNOWN_COMMAND;
     }
     if (!sink.answers) return;
+    if (this.keeps && op !== OP_PUT_ALL) core.keepNumber(address, 1, 0, 0);
     const client = words[(address + OPERATION_CLIENT) >> 2];
     const sequence = words[(address + OPERATION_SEQUENCE) >> 2];
     sink.reply(client, sequence, status, payload.subarray(0, length));
@@ -230,7 +271,7 @@ export class Applier {
     const { memory, words, payload, attachment } = this;
     const { core, values, keySize } = attachment;
     const block = core.blockAddress();
-    const flags = memory[address + OPERATION_FLAGS];
+    const flags = memory[address + OPERATION_FLAGS] & ~OPERATION_RESENT;
     const limit = words[(address + RANGE_LIMIT) >> 2];
     this.call(
       () => {
@@ -279,9 +320,9 @@ export class Applier {
     return valuesAt + count * room;
   }
 
-  /** Writes all entries; the payload is the number of keys that were new. */
+  /** Writes all entries; the number of keys that were new. */
   private putAll(address: number): number {
-    const { memory, words, payload, attachment } = this;
+    const { memory, words, attachment } = this;
     const { core, values } = attachment;
     const block = core.blockAddress();
     const count = words[(address + MANY_COUNT) >> 2];
@@ -299,23 +340,23 @@ export class Applier {
         () => core.put(),
       );
     }
-    new Float64Array(payload.buffer, 0, 1)[0] = added;
-    return 8;
+    return added;
   }
 
-  /** Makes this replica's digest and count at this position of the order known, under the asker's tag. */
-  private postDigest(tag: number): number {
+  /** Makes this replica's digest and count at this position of the order known, under a tag if one is given. */
+  private leaveDigest(at: number, tag: number | undefined): number {
     const { attachment, payload } = this;
-    const { words } = this.streams;
-    const base = this.streams.executor(this.replica, 0);
     const digest = treeDigest(attachment);
     const count = treeSize(attachment);
-    words[(base + EXECUTOR_DIGEST_LOW) >> 2] = Number(digest & 0xffffffffn) | 0;
-    words[(base + EXECUTOR_DIGEST_HIGH) >> 2] = Number(digest >> 32n) | 0;
-    words[(base + EXECUTOR_DIGEST_COUNT) >> 2] = count;
-    Atomics.store(words, (base + EXECUTOR_DIGEST_NUMBER) >> 2, tag);
     new BigUint64Array(payload.buffer, 0, 1)[0] = digest;
     new Float64Array(payload.buffer, 8, 1)[0] = count;
+    if (tag === undefined) return 16;
+    const { words } = this.streams;
+    const base = (this.streams.executor(this.replica, 0) + at) >> 2;
+    words[base + 1] = Number(digest & 0xffffffffn) | 0;
+    words[base + 2] = Number(digest >> 32n) | 0;
+    words[base + 3] = count;
+    Atomics.store(words, base, tag);
     return 16;
   }
 }

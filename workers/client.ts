@@ -2,10 +2,12 @@
  * A thread's own connection to a store: it encodes commands, appends them to the groups' rings, and takes the replies out
  * of its reply rings. One claim carries as many commands as are at hand.
  *
+ * When the home replica is lost, it waits for the next one and sends what is unanswered again, under the same numbers.
+ *
  * It is a state machine that never waits; `drive` (blocking) and `pump` (asynchronous) move it on.
  */
 
-import { keepAlive } from '#platform';
+import { keepAlive, threadToken } from '#platform';
 import { fail } from '../engine/attachment.ts';
 import { canBlock } from '../engine/backoff.ts';
 import { SabtreeError } from '../engine/errors.ts';
@@ -13,6 +15,7 @@ import { KeyOrder, keySize, keyView, writeKey } from '../engine/keys.ts';
 import type { Range } from '../engine/range.ts';
 import { ByteViews, type ValueCodec } from '../engine/values.ts';
 import {
+  KEPT_PLACES,
   MANY_COUNT,
   MANY_KEYS,
   OP_ADD,
@@ -31,8 +34,10 @@ import {
   OP_PUT_ALL,
   OP_RANGE,
   OPERATION_CLIENT,
+  OPERATION_FLAGS,
   OPERATION_GROUPS,
   OPERATION_KEY,
+  OPERATION_RESENT,
   OPERATION_SEQUENCE,
   OPERATION_VALUE,
   RANGE_LIMIT,
@@ -45,11 +50,20 @@ import {
 import {
   CLIENT_FREE,
   CLIENT_GENERATION,
+  CLIENT_LEAVING,
+  CLIENT_SEQUENCE,
   CLIENT_SIGNAL,
   CLIENT_SLEEPING,
   CLIENT_STATE,
+  CLIENT_THREAD,
+  CLIENT_TREE_THREADS,
   CLIENT_USED,
+  MANIFEST_MOST,
   STATE_OPEN,
+  STATE_READ_ONLY,
+  STREAMS_EPOCH,
+  STREAMS_RESENT,
+  STREAMS_STATE,
 } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
 import type { ExecutionModel } from './models/model.ts';
@@ -59,8 +73,8 @@ import { announcementOf, FULL } from './ring.ts';
 import { groupOf, type Streams } from './streams.ts';
 import type { WaitStrategy } from './waiting.ts';
 
-/** Most commands a client has under way. A power of two. */
-export const WINDOW = 4096;
+/** Most commands a client has under way: each has a place of its own among the kept answers. */
+export const WINDOW = KEPT_PLACES;
 
 /** Commands a blocking call encodes before it sends what it has. */
 const EAGER = 256;
@@ -182,6 +196,19 @@ export class Client implements CommandClient {
   private readonly sequences = new Uint32Array(WINDOW);
   /** Keys of a command on several keys. */
   private readonly counts = new Uint32Array(WINDOW);
+  /** What it takes to send each command again: its groups and its key, or, if it has no one key, its record. */
+  private readonly own = new Uint8Array(WINDOW);
+  private readonly groups = new Int32Array(WINDOW);
+  private readonly lows = new Int32Array(WINDOW);
+  private readonly highs = new Int32Array(WINDOW);
+  private readonly records: (Uint8Array | undefined)[] = [];
+  /** Whether the store survives the loss of its home replica. */
+  private readonly survives: boolean;
+  /** The home replica's epoch that all commands under way were sent in, or again in. */
+  private epoch: number;
+  /** Numbers of the commands that have yet to be sent again: from the first up to the second. */
+  private againFrom = 0;
+  private againTo = 0;
   /** Commands under way: in a box or without a reply. */
   outstanding = 0;
   /** Bytes of replies that may still come from each executor. */
@@ -225,8 +252,10 @@ export class Client implements CommandClient {
     this.taken = Int32Array.from(this.written, (word) => Atomics.load(this.words, word));
     this.inbox = new ByteViews(replyBytes);
     this.rawKey = new ByteViews(8);
-    // Every generation of a slot counts from elsewhere, so that a late reply to the last one is not mistaken.
-    this.sequence = Math.imul(this.words[(streams.client(this.id) + CLIENT_GENERATION) >> 2], 0x01000193);
+    // The slot's next client counts on where the last one ended, so that nothing of that one is mistaken.
+    this.sequence = Atomics.load(this.words, (streams.client(this.id) + CLIENT_SEQUENCE) >> 2);
+    this.survives = streams.shape.replicas > 1;
+    this.epoch = Atomics.load(this.words, STREAMS_EPOCH >> 2) & ~1;
     const limits = limitsOf(streams, this.keyBytes, values.stride);
     this.rangeLimit = limits.range;
     this.manyLimit = limits.many;
@@ -234,7 +263,15 @@ export class Client implements CommandClient {
 
   /** True while the store takes commands and this client was not closed. */
   private get open(): boolean {
-    return !this.closed && this.streams.state === STATE_OPEN;
+    if (this.closed) return false;
+    const { state } = this.streams;
+    return state === STATE_OPEN || state === STATE_READ_ONLY;
+  }
+
+  /** Refuses what the store does not take now. @throws ERR_CLOSED, ERR_REPLICAS_LOST, ERR_DIVERGED and the like */
+  private admit(op: number): void {
+    if (!this.open) throw this.closedError();
+    if (this.words[STREAMS_STATE >> 2] === STATE_READ_ONLY && writes(op)) throw stateError(this.streams);
   }
 
   /** The error that a call gets now. */
@@ -280,7 +317,7 @@ export class Client implements CommandClient {
     const box = boxes[group];
     const most = box.u8.length / SLOT;
     if (box.slots + slots > most) return false;
-    if (to !== 0) for (const other of boxes) if (other.slots + 1 > most) return false;
+    if (to !== 0 && !this.takesMarkers(most)) return false;
 
     const at = box.slots * SLOT;
     const word = at >> 2;
@@ -312,7 +349,7 @@ export class Client implements CommandClient {
     }
 
     // Nothing can fail from here on.
-    if (to !== 0) this.addMarkers(group, at, to);
+    if (to !== 0) this.addMarkers(group, at, to, this.sequence);
     box.slots += slots;
     const place = this.sequence & (WINDOW - 1);
     this.sinks[place] = call.sink;
@@ -321,6 +358,13 @@ export class Client implements CommandClient {
     this.bounds[place] = bound;
     this.sequences[place] = this.sequence;
     if (many) this.counts[place] = (call.key as Column).length;
+    if (this.survives) {
+      this.own[place] = group;
+      this.groups[place] = to;
+      this.lows[place] = i32[(at + OPERATION_KEY) >> 2];
+      this.highs[place] = i32[(at + OPERATION_KEY + 4) >> 2];
+      this.records[place] = point ? undefined : box.u8.slice(at, at + slots * SLOT);
+    }
     this.sequence = (this.sequence + 1) | 0;
     this.expected[executor] += bound;
     this.outstanding++;
@@ -365,8 +409,15 @@ export class Client implements CommandClient {
     }
   }
 
+  /** Whether one more many-group command has room in all boxes. */
+  private takesMarkers(most: number): boolean {
+    if (this.many === MANIFEST_MOST) return false;
+    for (const box of this.boxes) if (box.slots + 1 > most) return false;
+    return true;
+  }
+
   /** Puts markers for the command at `at` of `group` into the boxes of its other groups, and notes where its number belongs. */
-  private addMarkers(group: number, at: number, to: number): void {
+  private addMarkers(group: number, at: number, to: number, sequence: number): void {
     const command = this.many++;
     const { boxes, numbered } = this;
     for (let g = 0; g < boxes.length; g++) {
@@ -382,7 +433,7 @@ export class Client implements CommandClient {
       const { i32 } = box;
       i32[place >> 2] = OP_MARKER | (1 << 16);
       i32[(place + OPERATION_CLIENT) >> 2] = this.id;
-      i32[(place + OPERATION_SEQUENCE) >> 2] = this.sequence;
+      i32[(place + OPERATION_SEQUENCE) >> 2] = sequence;
       i32[(place + OPERATION_GROUPS) >> 2] = to;
       i32[(place + OPERATION_KEY) >> 2] = group;
       i32[(place + OPERATION_KEY + 4) >> 2] = 0;
@@ -410,9 +461,17 @@ export class Client implements CommandClient {
 
   // --- sending ------------------------------------------------------------------------------------------------------
 
-  /** Sends what is in the boxes as far as there is room; true if all of it went. */
+  /** Sends what is in the boxes as far as there is room, and again what has to be; true if all of it went. */
   private send(): boolean {
+    const all = this.sendBoxes();
+    if (!this.behind) return all;
+    this.followHome();
+    return this.sendBoxes() && !this.behind;
+  }
+
+  private sendBoxes(): boolean {
     const { boxes, multicast } = this;
+    Atomics.store(this.words, (this.streams.client(this.id) + CLIENT_SEQUENCE) >> 2, this.sequence);
     if (this.many > 0) {
       if (!multicast.tryAppend(boxes, this.numbered, this.many)) return false;
       for (const box of boxes) {
@@ -432,6 +491,68 @@ export class Client implements CommandClient {
       else box.slots = 0;
     }
     return all;
+  }
+
+  /** Whether there is a new home replica to which something has yet to be sent again. */
+  private get behind(): boolean {
+    if (!this.survives) return false;
+    const epoch = this.words[STREAMS_EPOCH >> 2];
+    return (epoch !== this.epoch && (epoch & 1) === 0) || this.againFrom !== this.againTo;
+  }
+
+  /**
+   * Sends again what the lost home replica left unanswered, in its order. The new one answers what stands in the streams
+   * behind its takeover, whether sent before or after this; of what comes again, it answers what it has not answered yet
+   * (engine/core/kept.ts). So every command gets one answer of it, and the replies stay within what is expected.
+   */
+  private followHome(): void {
+    const { words } = this;
+    const epoch = Atomics.load(words, STREAMS_EPOCH >> 2);
+    if (epoch !== this.epoch && (epoch & 1) === 0) {
+      // What never went goes first: it must stand in the streams before it comes again.
+      if (this.unsent && !this.sendBoxes()) return;
+      this.receive();
+      this.epoch = epoch;
+      this.againTo = this.sequence;
+      this.againFrom = (this.sequence - WINDOW) | 0;
+    }
+    let sent = 0;
+    while (this.againFrom !== this.againTo) {
+      const place = this.againFrom & (WINDOW - 1);
+      if (this.sinks[place] !== undefined && this.sequences[place] === this.againFrom >>> 0) {
+        if (!this.encodeAgain(place) && !(this.sendBoxes() && this.encodeAgain(place))) break;
+        sent++;
+      }
+      this.againFrom = (this.againFrom + 1) | 0;
+    }
+    if (sent > 0) Atomics.add(words, STREAMS_RESENT >> 2, sent);
+  }
+
+  /** Encodes a command that was sent before. A write's values are not needed: it is not carried out again. */
+  private encodeAgain(place: number): boolean {
+    const { boxes } = this;
+    const to = this.groups[place];
+    const group = this.own[place];
+    const record = this.records[place];
+    const slots = record === undefined ? 1 : record.length / SLOT;
+    const box = boxes[group];
+    const most = box.u8.length / SLOT;
+    if (box.slots + slots > most) return false;
+    if (to !== 0 && !this.takesMarkers(most)) return false;
+    const at = box.slots * SLOT;
+    const { i32 } = box;
+    if (record === undefined) {
+      i32[at >> 2] = this.ops[place] | (1 << 16);
+      i32[(at + OPERATION_CLIENT) >> 2] = this.id;
+      i32[(at + OPERATION_SEQUENCE) >> 2] = this.sequences[place];
+      i32[(at + OPERATION_GROUPS) >> 2] = to;
+      i32[(at + OPERATION_KEY) >> 2] = this.lows[place];
+      i32[(at + OPERATION_KEY + 4) >> 2] = this.highs[place];
+    } else box.u8.set(record, at);
+    box.u8[at + OPERATION_FLAGS] |= OPERATION_RESENT;
+    if (to !== 0) this.addMarkers(group, at, to, this.sequences[place]);
+    box.slots += slots;
+    return true;
   }
 
   private get unsent(): boolean {
@@ -556,6 +677,7 @@ export class Client implements CommandClient {
       throw new SabtreeError('ERR_WOULD_BLOCK', 'this thread may not block: use the asynchronous methods');
     if (!this.open) throw this.closedError();
     let next = calls();
+    if (next !== undefined) this.admit(next.op);
     while (next !== undefined || !done()) {
       while (this.overflow.length > 0 && this.encode(this.overflow[0])) this.overflow.shift();
       for (let n = 1; next !== undefined && this.overflow.length === 0 && this.encode(next); n++) {
@@ -594,12 +716,12 @@ export class Client implements CommandClient {
     const sleeping = (base + CLIENT_SLEEPING) >> 2;
     for (let looks = 0; ; looks++) {
       if (this.receive() > 0 || !this.open) return;
-      if (this.unsent && this.send()) return;
+      if ((this.unsent || this.behind) && this.send()) return;
       if (!wait.idle(looks)) continue;
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);
       // The last look: see ReplyWriter.wake.
-      if (this.receive() === 0 && this.open) {
+      if (this.receive() === 0 && this.open && !this.behind) {
         // Room in a ring is not told to this signal, so a thread with unsent records looks again soon.
         Atomics.wait(words, signal, ticket, this.unsent ? 0.2 : 1000);
       } else {
@@ -614,7 +736,7 @@ export class Client implements CommandClient {
 
   /** Takes a command; it is sent with all others of this turn of the event loop. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED */
   submit(call: Call): void {
-    if (!this.open) throw this.closedError();
+    this.admit(call.op);
     if (this.overflow.length > 0 || !this.encode(call)) {
       this.overflow.push(this.kept(call));
     }
@@ -698,7 +820,7 @@ export class Client implements CommandClient {
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);
       // The last look before sleeping: see ReplyWriter.wake.
-      if (this.receive() > 0) {
+      if (this.receive() > 0 || this.behind) {
         Atomics.store(words, sleeping, 0);
         continue;
       }
@@ -743,25 +865,37 @@ export class Client implements CommandClient {
     this.closed = true;
     const clean = this.outstanding === 0;
     if (!clean) this.refuseAll();
-    // Replies may still be on their way into the rings of a client that left early: its slot is not used again.
-    if (clean) leaveClient(this.streams, this.id);
+    Atomics.store(this.words, (this.streams.client(this.id) + CLIENT_SEQUENCE) >> 2, this.sequence);
+    // Replies may still be on their way into the rings of a client that left early: the supervisor frees its slot.
+    leaveClient(this.streams, this.id, clean ? CLIENT_FREE : CLIENT_LEAVING);
     this.signal();
   }
 }
 
+/** Whether an operation changes anything. */
+function writes(op: number): boolean {
+  return (op > OP_HAS && op <= OP_LAST_POINT) || op === OP_PUT_ALL;
+}
+
 /** Gives a client's slot back. */
-export function leaveClient(streams: Streams, client: number): void {
-  Atomics.store(streams.words, (streams.client(client) + CLIENT_STATE) >> 2, CLIENT_FREE);
+export function leaveClient(streams: Streams, client: number, state = CLIENT_FREE): void {
+  const { words } = streams;
+  const base = streams.client(client);
+  Atomics.store(words, (base + CLIENT_THREAD) >> 2, 0);
+  words[(base + CLIENT_TREE_THREADS) >> 2] = 0;
+  words[(base + CLIENT_TREE_THREADS + 4) >> 2] = 0;
+  Atomics.store(words, (base + CLIENT_STATE) >> 2, state);
 }
 
 /** Claims a free client slot. @throws ERR_CLOSED, ERR_TOO_MANY_THREADS */
 export function claimClient(streams: Streams): number {
   const { words, shape } = streams;
-  if (streams.state !== STATE_OPEN) throw stateError(streams);
+  if (streams.state !== STATE_OPEN && streams.state !== STATE_READ_ONLY) throw stateError(streams);
   for (let client = 0; client < shape.clients; client++) {
     const base = streams.client(client);
     if (Atomics.compareExchange(words, (base + CLIENT_STATE) >> 2, CLIENT_FREE, CLIENT_USED) === CLIENT_FREE) {
       Atomics.add(words, (base + CLIENT_GENERATION) >> 2, 1);
+      Atomics.store(words, (base + CLIENT_THREAD) >> 2, threadToken());
       return client;
     }
   }
@@ -770,4 +904,9 @@ export function claimClient(streams: Streams): number {
     `the store has all of its ${shape.clients} clients; see the option clients`,
     shape.clients,
   );
+}
+
+/** Notes under which id a client's thread reads a replica's tree: its slot there is freed should the thread die. */
+export function noteTreeThread(streams: Streams, client: number, replica: number, thread: number): void {
+  if (replica >= 0) streams.bytes[streams.client(client) + CLIENT_TREE_THREADS + replica] = thread;
 }

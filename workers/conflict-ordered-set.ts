@@ -15,7 +15,9 @@ import {
   OP_LAST_POINT,
   OP_PUT_ALL,
   OP_SKIP,
+  OP_TAKEOVER,
   OPERATION_KEY,
+  OPERATION_RESENT,
 } from '../layout/operation.ts';
 
 /** Names of the ways to find dependencies. */
@@ -102,7 +104,13 @@ export class ConflictOrderedSet {
     const keys = this.keys[id];
     this.global[id] = 0;
     this.keyCounts[id] = 1;
-    if (op <= OP_LAST_POINT) {
+    if (op >= OP_TAKEOVER || (record[0] >>> 8) & OPERATION_RESENT) {
+      // A control command waits for everything, and everything for it. So does a command that comes again, which is rare: it
+      // depends on its own first copy, which may be a read.
+      this.writes[id] = 1;
+      this.keyCounts[id] = 0;
+      this.global[id] = 1;
+    } else if (op <= OP_LAST_POINT) {
       this.writes[id] = op === OP_GET || op === OP_HAS ? 0 : 1;
       keys[0] = record[OPERATION_KEY >> 2];
       keys[1] = record[(OPERATION_KEY + 4) >> 2];
@@ -205,12 +213,12 @@ class KeyIndex implements DependencyIndex {
     const writes = set.writes[id] === 1;
     if (set.global[id] === 1) {
       for (let other = 0; other < set.size; other++) {
-        if (set.pending[other] === 1 && set.writes[other] === 1) set.depend(other, id);
+        if (set.pending[other] === 1 && (writes || set.writes[other] === 1)) set.depend(other, id);
       }
       globals.push(id);
       return;
     }
-    if (writes) for (const before of globals) set.depend(before, id);
+    for (const before of globals) if (writes || set.writes[before] === 1) set.depend(before, id);
     const keys = set.keys[id];
     for (let i = 0; i < set.keyCounts[id]; i++) {
       const key = mapKey(keys[2 * i], keys[2 * i + 1]);

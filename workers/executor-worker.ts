@@ -10,16 +10,16 @@ import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { ValueCodec, type ValueType } from '../engine/values.ts';
 import {
+  EXECUTOR_KEPT,
   EXECUTOR_RUNNING,
   EXECUTOR_STATE,
   EXECUTOR_STOPPED,
-  FAILURE_EXECUTOR,
-  FAILURE_LATCH,
-  FAILURE_MEMORY,
+  EXECUTOR_TREE_THREAD,
 } from '../layout/streams.ts';
-import { loseReplica } from './failure.ts';
+import { allocate } from './applier.ts';
 import { modelOf } from './models/index.ts';
-import type { MixerName, ModelName, ModelThread } from './models/model.ts';
+import type { MixerName, ModelName, ModelThread, Rebuild } from './models/model.ts';
+import { joinStreams } from './rebuild.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
@@ -35,11 +35,14 @@ export interface ExecutorConfig {
   readonly thread: number;
   readonly wait: WaitName;
   readonly mixer: MixerName;
+  /** Present if the replica is being rebuilt. */
+  readonly rebuild?: Rebuild;
 }
 
 let thread: ModelThread | undefined;
 let config: ExecutorConfig | undefined;
 let streams: Streams | undefined;
+let join: (() => boolean) | undefined;
 
 /** An error as it crosses comlink, which would lose its class and code. */
 export interface Failure {
@@ -67,39 +70,41 @@ function prepare(given: ExecutorConfig): Failure | undefined {
 function setUp(given: ExecutorConfig): void {
   config = given;
   streams = Streams.attach(given.streams);
+  const { replica, rebuild } = given;
   const values = ValueCodec.opaque(given.value);
   const attachment = new Attachment(given.memory, undefined, values);
+  const own = streams.executor(replica, given.thread);
+  // Should this thread be ended, its successor gets its slot and its areas.
+  Atomics.store(streams.words, (own + EXECUTOR_TREE_THREAD) >> 2, attachment.thread);
   const model = modelOf(given.model);
-  thread = model.thread({
+  if (given.thread === 0 && streams.shape.replicas > 1) {
+    Atomics.store(streams.words, (own + EXECUTOR_KEPT) >> 2, allocate(attachment, streams.shape.clients * 4));
+  }
+  const parts = {
     streams,
     attachment,
     model,
-    replica: given.replica,
+    replica,
     thread: given.thread,
     wait: waitStrategy(given.wait, streams.roomy),
     mixer: given.mixer,
-  });
+    rebuild,
+  };
+  const made = model.thread(parts);
+  thread = made;
+  join = rebuild && (() => joinStreams({ ...parts, values }, rebuild, made.readers));
 }
 
-/** Executes until the store closes. @returns undefined, or why the replica was lost. */
+/** Executes until the store closes. @returns undefined, or why this thread, and with it the replica, cannot go on. */
 function run(): Failure | undefined {
   if (thread === undefined || config === undefined || streams === undefined) throw new Error('run before prepare');
-  const { replica } = config;
-  const state = (streams.executor(replica, config.thread) + EXECUTOR_STATE) >> 2;
+  const state = (streams.executor(config.replica, config.thread) + EXECUTOR_STATE) >> 2;
   Atomics.store(streams.words, state, EXECUTOR_RUNNING);
   try {
-    thread.run();
+    if (join === undefined || join()) thread.run();
     return undefined;
   } catch (error) {
-    const failure = failureOf(error);
-    const why =
-      failure.code === 'ERR_MEMORY_EXHAUSTED'
-        ? FAILURE_MEMORY
-        : failure.code === 'ERR_LATCH_LOST'
-          ? FAILURE_LATCH
-          : FAILURE_EXECUTOR;
-    loseReplica(streams, replica, why);
-    return failure;
+    return failureOf(error);
   } finally {
     Atomics.store(streams.words, state, EXECUTOR_STOPPED);
   }

@@ -10,6 +10,7 @@ import {
   DEFERRAL_REFUSED,
   OP_MARKER,
   OP_RETRY,
+  OP_TAKEOVER,
   OPERATION_CODE,
   OPERATION_GROUPS,
   OPERATION_KEY,
@@ -38,7 +39,7 @@ import type { Streams } from './streams.ts';
 import type { WaitStrategy } from './waiting.ts';
 
 /** What stands in the multicast lock while an executor holds it: above all clients. */
-const HOLDER_BASE = 1 << 16;
+export const HOLDER_BASE = 1 << 16;
 
 /** One of the executor's groups: its ring, and the piece of it that was copied out last. */
 interface Stream {
@@ -132,10 +133,15 @@ export class Executor implements ModelThread {
     Atomics.store(this.words, (streams.executor(replica, executor) + EXECUTOR_AREA) >> 2, this.deferral);
   }
 
+  get readers(): readonly RingReader[] {
+    return this.own.map(({ reader }) => reader);
+  }
+
   /** Executes until the store closes or the replica is lost. Throws what makes this replica unable to go on. */
   run(): void {
     this.applier.renew();
     for (let looks = 0; this.signals.going; ) {
+      this.signals.beat();
       let worked = false;
       for (const stream of this.own) if (this.step(stream)) worked = true;
       if (this.wantsRetry()) this.tryRetry();
@@ -164,7 +170,9 @@ export class Executor implements ModelThread {
       if (stream.standing === 0 && stream.reader.poll(stream.bytes.length / SLOT) > 0) empty = false;
     if (empty && this.signals.going) {
       this.applier.counters[COUNTER_PARKS]++;
+      this.signals.park(true);
       Atomics.wait(words, signal, ticket);
+      this.signals.park(false);
     }
     for (const { reader } of own) reader.awake();
   }
@@ -250,7 +258,7 @@ export class Executor implements ModelThread {
       const others: number[] = [];
       for (let e = 0; e < streams.shape.executors; e++) if (e !== leader && this.takesPart(e, groups)) others.push(e);
       if (!this.barrier.gather(number, others)) return false;
-      applier.counters[COUNTER_SYNC_POINTS]++;
+      if (op < OP_TAKEOVER) applier.counters[COUNTER_SYNC_POINTS]++;
       applier.runDeferrals(this.deferral, replies[this.executor]);
       for (const e of others) {
         // Into the rings of the executor whose commands they are: it stands here, so this thread may write for it.

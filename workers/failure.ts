@@ -1,50 +1,56 @@
-/** Losing a replica, and telling everybody who waits. */
+/** The end of a store, and telling everybody who waits. */
 
 import { SabtreeError } from '../engine/errors.ts';
 import {
   CLIENT_SIGNAL,
   EXECUTOR_SIGNAL,
+  FAILURE_DIVERGED,
   FAILURE_EXECUTOR,
   FAILURE_LATCH,
   FAILURE_MEMORY,
   FAILURE_NONE,
+  FAILURE_REBUILD,
+  FAILURE_STALLED,
+  FAILURE_TERMINATED,
   RING_ROOM_SIGNAL,
   STATE_CLOSING,
   STATE_FAILED,
-  STATE_OPEN,
-  STREAMS_ALIVE,
+  STATE_READ_ONLY,
+  STREAMS_DIVERGED,
   STREAMS_FAILURE,
-  STREAMS_HOME,
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import type { Streams } from './streams.ts';
 
+function wake(words: Int32Array, word: number): void {
+  Atomics.add(words, word, 1);
+  Atomics.notify(words, word);
+}
+
+/** Moves every client's futex. */
+export function wakeClients(streams: Streams): void {
+  const { words, shape } = streams;
+  for (let client = 0; client < shape.clients; client++) wake(words, (streams.client(client) + CLIENT_SIGNAL) >> 2);
+}
+
 /** Moves every futex of the store, so that all who sleep look at its state. */
 export function wakeEverybody(streams: Streams): void {
   const { words, shape } = streams;
-  const wake = (word: number) => {
-    Atomics.add(words, word, 1);
-    Atomics.notify(words, word);
-  };
   for (let replica = 0; replica < shape.replicas; replica++) {
     for (let executor = 0; executor < shape.executors; executor++) {
-      wake((streams.executor(replica, executor) + EXECUTOR_SIGNAL) >> 2);
+      wake(words, (streams.executor(replica, executor) + EXECUTOR_SIGNAL) >> 2);
     }
   }
-  for (let group = 0; group < shape.groups; group++) wake((streams.ring(group) + RING_ROOM_SIGNAL) >> 2);
-  for (let client = 0; client < shape.clients; client++) wake((streams.client(client) + CLIENT_SIGNAL) >> 2);
+  for (let group = 0; group < shape.groups; group++) wake(words, (streams.ring(group) + RING_ROOM_SIGNAL) >> 2);
+  wakeClients(streams);
 }
 
-/**
- * Takes a replica out: its readers no longer gate the writers, its executors stop. Losing the home replica fails the
- * store; losing another one leaves it running with less to fall back on.
- */
-export function loseReplica(streams: Streams, replica: number, failure: number): void {
+/** The last replica is lost: every call fails from now on. */
+export function failStreams(streams: Streams, failure: number): void {
   const { words } = streams;
-  Atomics.and(words, STREAMS_ALIVE >> 2, ~(1 << replica));
-  if (Atomics.load(words, STREAMS_HOME >> 2) === replica) {
-    Atomics.compareExchange(words, STREAMS_FAILURE >> 2, FAILURE_NONE, failure);
-    Atomics.compareExchange(words, STREAMS_STATE >> 2, STATE_OPEN, STATE_FAILED);
+  Atomics.compareExchange(words, STREAMS_FAILURE >> 2, FAILURE_NONE, failure);
+  for (let { state } = streams; state < STATE_CLOSING; state = streams.state) {
+    if (Atomics.compareExchange(words, STREAMS_STATE >> 2, state, STATE_FAILED) === state) break;
   }
   wakeEverybody(streams);
 }
@@ -55,20 +61,38 @@ export function closeStreams(streams: Streams): void {
   wakeEverybody(streams);
 }
 
+/** Why replicas are lost, for people. */
+export const FAILURE_REASONS: Readonly<Record<number, string>> = {
+  [FAILURE_NONE]: 'nothing',
+  [FAILURE_MEMORY]: 'its memory is at its maximum',
+  [FAILURE_EXECUTOR]: 'an executor failed',
+  [FAILURE_LATCH]: 'a latch was never given back',
+  [FAILURE_TERMINATED]: 'a thread was ended',
+  [FAILURE_STALLED]: 'it made no progress',
+  [FAILURE_DIVERGED]: 'its content differed',
+  [FAILURE_REBUILD]: 'it could not be rebuilt',
+};
+
 /** The error that commands get in a store that is not open. */
 export function stateError(streams: Streams): SabtreeError {
-  if (streams.state !== STATE_FAILED) return new SabtreeError('ERR_CLOSED', 'the store was closed');
-  const failure = Atomics.load(streams.words, STREAMS_FAILURE >> 2);
+  const { state, words } = streams;
+  if (state === STATE_READ_ONLY) {
+    const position = Atomics.load(words, STREAMS_DIVERGED >> 2);
+    return new SabtreeError(
+      'ERR_DIVERGED',
+      `the replicas' contents differ since comparison ${position} at the latest: the store is read-only`,
+      position,
+    );
+  }
+  if (state !== STATE_FAILED) return new SabtreeError('ERR_CLOSED', 'the store was closed');
+  const failure = Atomics.load(words, STREAMS_FAILURE >> 2);
   if (failure === FAILURE_MEMORY) {
     return new SabtreeError(
       'ERR_MEMORY_EXHAUSTED',
-      "the home replica's memory is at its maximum; the store takes no more commands",
+      "the last replica's memory is at its maximum; the store takes no more commands",
     );
   }
   if (failure === FAILURE_LATCH)
-    return new SabtreeError('ERR_LATCH_LOST', 'the home replica was lost: a latch was never given back');
-  return new SabtreeError(
-    'ERR_REPLICAS_LOST',
-    `the home replica was lost (${failure === FAILURE_EXECUTOR ? 'an executor failed' : failure})`,
-  );
+    return new SabtreeError('ERR_LATCH_LOST', 'the last replica was lost: a latch was never given back');
+  return new SabtreeError('ERR_REPLICAS_LOST', `the last replica was lost: ${FAILURE_REASONS[failure] ?? failure}`);
 }

@@ -1,20 +1,34 @@
 import type { Endpoint } from 'comlink';
-import type { ExecutorThread } from './platform.ts';
+import type { ChildThread } from './platform.ts';
 
 /** Starts an executor's thread. */
-export function startExecutorThread(name: string): ExecutorThread {
-  const worker = new Worker(new URL('./executor-worker.js', import.meta.url), { type: 'module', name });
-  let ended: ((error: unknown) => void) | undefined;
-  worker.addEventListener('error', (event) => ended?.(event.error ?? event.message));
+export function startExecutorThread(name: string): ChildThread {
+  return child(new Worker(new URL('./executor-worker.js', import.meta.url), { type: 'module', name }));
+}
+
+/** Starts a supervisor's thread. */
+export function startSupervisorThread(name: string): ChildThread {
+  return child(new Worker(new URL('./supervisor-worker.js', import.meta.url), { type: 'module', name }));
+}
+
+function child(worker: Worker): ChildThread {
+  const listeners: ((error: unknown) => void)[] = [];
+  const ended = (error: unknown) => {
+    for (const listener of listeners.splice(0)) listener(error);
+  };
+  worker.addEventListener('error', (event) => ended(event.error ?? event.message));
   return {
     endpoint: worker,
     terminate() {
       worker.terminate();
-      ended?.(undefined);
+      ended(undefined);
       return Promise.resolve();
     },
     onEnd(listener) {
-      ended = listener;
+      listeners.push(listener);
+    },
+    onMessage(listener) {
+      worker.addEventListener('message', ({ data }) => listener(data));
     },
   };
 }
@@ -33,3 +47,20 @@ export function keepAlive(): () => void {
 export function availableParallelism(): number {
   return navigator.hardwareConcurrency;
 }
+
+/** Sends a message to the thread that started this one. */
+export function tellParent(message: unknown): void {
+  postMessage(message);
+}
+
+/** A browser does not tell whether another thread lives. */
+export function threadToken(): number {
+  return 0;
+}
+
+export function threadLives(_token: number): boolean {
+  return true;
+}
+
+/** Only Node has diagnostics channels. */
+export function publish(_name: string, _message: unknown): void {}

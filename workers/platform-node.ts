@@ -1,12 +1,22 @@
+import diagnostics from 'node:diagnostics_channel';
+import { existsSync, readlinkSync } from 'node:fs';
 import { parentPort, Worker } from 'node:worker_threads';
 import type { Endpoint } from 'comlink';
 // @ts-expect-error: comlink ships this adapter without types
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
-import type { ExecutorThread } from './platform.ts';
+import type { ChildThread } from './platform.ts';
 
 /** Starts an executor's thread. It does not keep the process alive by itself. */
-export function startExecutorThread(name: string): ExecutorThread {
-  const worker = new Worker(new URL('./executor-worker.js', import.meta.url), { name, stdout: false, stderr: false });
+export function startExecutorThread(name: string): ChildThread {
+  return child(new Worker(new URL('./executor-worker.js', import.meta.url), { name, stdout: false, stderr: false }));
+}
+
+/** Starts a supervisor's thread. */
+export function startSupervisorThread(name: string): ChildThread {
+  return child(new Worker(new URL('./supervisor-worker.js', import.meta.url), { name, stdout: false, stderr: false }));
+}
+
+function child(worker: Worker): ChildThread {
   worker.unref();
   let failure: unknown;
   // An 'error' without a listener would end the process; the thread's 'exit' follows it.
@@ -20,6 +30,9 @@ export function startExecutorThread(name: string): ExecutorThread {
     },
     onEnd(listener) {
       worker.once('exit', () => listener(failure));
+    },
+    onMessage(listener) {
+      worker.on('message', listener);
     },
   };
 }
@@ -38,3 +51,31 @@ export function keepAlive(): () => void {
 
 /** Logical processors. */
 export { availableParallelism } from 'node:os';
+
+/** Sends a message to the thread that started this one. */
+export function tellParent(message: unknown): void {
+  parentPort?.postMessage(message);
+}
+
+/**
+ * A number by which other threads of the process can see whether this one lives; 0 where there is none. On Linux the kernel's
+ * number of the thread.
+ */
+export function threadToken(): number {
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').pop());
+  } catch {
+    return 0;
+  }
+}
+
+/** Whether the thread of a token still lives; always true for 0. */
+export function threadLives(token: number): boolean {
+  return token === 0 || existsSync(`/proc/self/task/${token}`);
+}
+
+/** Tells whoever subscribed to the process's diagnostics. */
+export function publish(name: string, message: unknown): void {
+  const channel = diagnostics.channel(name);
+  if (channel.hasSubscribers) channel.publish(message);
+}

@@ -13,8 +13,9 @@
  * shorter than 2^31 slots.
  */
 import { SabtreeError } from '../engine/errors.ts';
-import { OPERATION_RUN, SLOT } from '../layout/operation.ts';
+import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, OPERATION_RUN, SLOT } from '../layout/operation.ts';
 import {
+  CLAIM_MADE,
   CLIENT_CLAIM_GROUP,
   EXECUTOR_SIGNAL,
   RING_CLAIM,
@@ -68,16 +69,19 @@ export class GroupRing {
   /** The slowest living reader's position; the claim position itself if there is no reader left. */
   private slowest(): number {
     const { streams, words, group } = this;
-    const { alive } = streams;
-    const head = Atomics.load(words, this.claimWord);
-    let furthest = 0;
-    for (let replica = 0; replica < streams.shape.replicas; replica++) {
-      if ((alive >>> replica) & 1) {
-        const behind = (head - Atomics.load(words, streams.ringCursor(group, replica))) | 0;
-        if (behind > furthest) furthest = behind;
+    for (;;) {
+      const { alive } = streams;
+      const head = Atomics.load(words, this.claimWord);
+      let furthest = 0;
+      for (let replica = 0; replica < streams.shape.replicas; replica++) {
+        if ((alive >>> replica) & 1) {
+          const behind = (head - Atomics.load(words, streams.ringCursor(group, replica))) | 0;
+          if (behind > furthest) furthest = behind;
+        }
       }
+      // A replica that is being rebuilt joins while this runs: see Supervisor.gate.
+      if (streams.alive === alive) return (head - furthest) | 0;
     }
-    return (head - furthest) | 0;
   }
 
   /** True if `slots` more fit while `keep` slots stay free. Looks at the readers only when the last look does not suffice. */
@@ -114,7 +118,10 @@ export class GroupRing {
         Atomics.store(words, announce + 2, slots);
         Atomics.store(words, announce, this.group + 1);
       }
-      if (Atomics.compareExchange(words, claimWord, head, (head + slots) | 0) === head) return head >>> 0;
+      if (Atomics.compareExchange(words, claimWord, head, (head + slots) | 0) === head) {
+        if (announce !== 0) Atomics.store(words, announce, (this.group + 1) | CLAIM_MADE);
+        return head >>> 0;
+      }
     }
   }
 
@@ -181,6 +188,17 @@ export class GroupRing {
     return position;
   }
 
+  /** Whether nothing was published yet at a position that was claimed: its word is that of the lap before. */
+  isOpen(position: number): boolean {
+    const word = Atomics.load(this.words, this.publications + (position & this.mask));
+    return word === 0 || word === lapOf(position - this.capacity, this.lapShift);
+  }
+
+  /** Whether the run that begins at a position is published, and not overwritten since. */
+  isPublished(position: number): boolean {
+    return Atomics.load(this.words, this.publications + (position & this.mask)) === lapOf(position, this.lapShift);
+  }
+
   /** Notes where the newest marker for all groups stands. Called by the multicast lock's holder, after publishing. */
   noteMarker(position: number): void {
     Atomics.store(this.words, (this.control + RING_LAST_MARKER) >> 2, position);
@@ -210,7 +228,16 @@ function lapOf(position: number, shift: number): number {
   return ((position >>> shift) + 1) | 0;
 }
 
-/** One replica's reading of a ring. Only one thread may use it. */
+/** Most slots that a reader takes aside (16 MiB). */
+const HOARD = 1 << 18;
+
+/**
+ * One replica's reading of a ring. Only one thread may use it.
+ *
+ * A replica that is being rebuilt cannot execute yet what comes, and must not keep writers waiting either. So its reader
+ * begins behind the cut, and takes runs aside into memory of its own (`hoard`); they are read from there first, and while
+ * there are any, newer ones are taken aside too.
+ */
 export class RingReader {
   readonly group: number;
   private readonly words: Int32Array;
@@ -222,8 +249,13 @@ export class RingReader {
   private readonly mask: number;
   private readonly lapShift: number;
   private readonly bit: number;
-  /** Next position to read. */
+  /** Next position to take out of the ring. */
   private cursor: number;
+  private hoarded: Uint8Array | undefined;
+  private hoardedWords: Int32Array | undefined;
+  /** Slots of the hoard read, and in it. */
+  private hoardAt = 0;
+  private hoardEnd = 0;
 
   constructor(streams: Streams, group: number, replica: number) {
     this.group = group;
@@ -241,11 +273,16 @@ export class RingReader {
 
   /** Next position to read. */
   get position(): number {
-    return this.cursor >>> 0;
+    return (this.cursor - (this.hoardEnd - this.hoardAt)) >>> 0;
   }
 
-  /** Slots of whole published runs from the cursor on, at most `most` (which is at least the longest run); 0 if none. */
+  /** Slots of whole published runs from the position on, at most `most` (which is at least the longest run); 0 if none. */
   poll(most: number): number {
+    if (this.hoarded !== undefined) return this.pollHoard(most);
+    return this.pollRing(most);
+  }
+
+  private pollRing(most: number): number {
     const { words, publications, mask, lapShift, slots } = this;
     let found = 0;
     for (;;) {
@@ -257,8 +294,14 @@ export class RingReader {
     }
   }
 
-  /** Copies `count` slots from the cursor on to `target`. */
+  /** Copies `count` slots from the position on to `target`. */
   copyTo(target: Uint8Array, offset: number, count: number): void {
+    const { hoarded, hoardAt } = this;
+    if (hoarded === undefined) this.copyFromRing(target, offset, count);
+    else target.set(hoarded.subarray(hoardAt * SLOT, (hoardAt + count) * SLOT), offset);
+  }
+
+  private copyFromRing(target: Uint8Array, offset: number, count: number): void {
     const { bytes, slots } = this;
     const first = this.cursor & this.mask;
     const untilEnd = this.mask + 1 - first;
@@ -277,6 +320,17 @@ export class RingReader {
    * cursor, then looks at the flag.
    */
   advance(count: number): void {
+    if (this.hoarded === undefined) {
+      this.advanceRing(count);
+      return;
+    }
+    this.hoardAt += count;
+    this.hoard();
+    // Nothing is left aside: from here on the ring itself is read.
+    if (this.hoardAt === this.hoardEnd) this.hoarded = undefined;
+  }
+
+  private advanceRing(count: number): void {
     const { words, control } = this;
     this.cursor = (this.cursor + count) | 0;
     Atomics.store(words, this.cursorWord, this.cursor);
@@ -286,6 +340,64 @@ export class RingReader {
       Atomics.add(words, signal, 1);
       Atomics.notify(words, signal);
     }
+  }
+
+  /**
+   * Begins behind a control command: passes over everything up to it, as far as it is there.
+   * @param number in the key's second word of the command.
+   * @returns true once the command has been passed.
+   */
+  skipPast(number: number): boolean {
+    const { words, mask, slots, publications, lapShift } = this;
+    for (;;) {
+      const p = this.cursor;
+      if (Atomics.load(words, publications + (p & mask)) !== lapOf(p, lapShift)) return false;
+      const record = (slots + (this.cursor & mask) * SLOT) >> 2;
+      const first = words[record + (OPERATION_RUN >> 2)];
+      const found =
+        words[record + (OPERATION_CLIENT >> 2)] === NOBODY && words[record + ((OPERATION_KEY + 4) >> 2)] === number;
+      this.advanceRing(first);
+      if (found) return true;
+    }
+  }
+
+  /** Begins where the replica's cursor stands now. */
+  rewind(): void {
+    this.cursor = Atomics.load(this.words, this.cursorWord);
+  }
+
+  /** Takes what there is aside, as far as there may be. */
+  hoard(): void {
+    for (;;) {
+      const left = this.hoardEnd - this.hoardAt;
+      const found = this.pollRing(this.mask + 1);
+      if (found === 0 || left + found > HOARD) return;
+      let room = this.hoarded;
+      if (room === undefined || (this.hoardEnd + found) * SLOT > room.length) {
+        const bytes = Math.max(2 * (left + found), 1024) * SLOT;
+        const larger = new Uint8Array(bytes);
+        if (room !== undefined) larger.set(room.subarray(this.hoardAt * SLOT, this.hoardEnd * SLOT));
+        room = larger;
+        this.hoarded = larger;
+        this.hoardedWords = new Int32Array(larger.buffer);
+        this.hoardAt = 0;
+        this.hoardEnd = left;
+      }
+      this.copyFromRing(room, this.hoardEnd * SLOT, found);
+      this.hoardEnd += found;
+      this.advanceRing(found);
+    }
+  }
+
+  private pollHoard(most: number): number {
+    const { hoardedWords, hoardAt, hoardEnd } = this;
+    let found = 0;
+    while (hoardAt + found < hoardEnd) {
+      const run = (hoardedWords as Int32Array)[((hoardAt + found) * SLOT + OPERATION_RUN) >> 2];
+      if (found + run > most) break;
+      found += run;
+    }
+    return found;
   }
 
   /** Says that this replica's reader is about to sleep; look again with `poll` before doing so. */

@@ -2,7 +2,7 @@
  * How the threads of one replica wait for each other: each sleeps on a futex of its own, and is woken by whoever made
  * true what it waits for.
  */
-import { EXECUTOR_PARKED, EXECUTOR_SIGNAL, STATE_OPEN } from '../layout/streams.ts';
+import { EXECUTOR_BEAT, EXECUTOR_PARKED, EXECUTOR_SIGNAL, STATE_READ_ONLY } from '../layout/streams.ts';
 import type { RingReader } from './ring.ts';
 import type { Streams } from './streams.ts';
 import type { WaitStrategy } from './waiting.ts';
@@ -16,6 +16,7 @@ export class Signals {
   private readonly replica: number;
   private readonly thread: number;
   private readonly wait: WaitStrategy;
+  private readonly beatWord: number;
 
   constructor(streams: Streams, replica: number, thread: number, wait: WaitStrategy) {
     this.streams = streams;
@@ -23,12 +24,13 @@ export class Signals {
     this.replica = replica;
     this.thread = thread;
     this.wait = wait;
+    this.beatWord = this.word(thread, EXECUTOR_BEAT);
   }
 
   /** Whether this replica's threads should go on. */
   get going(): boolean {
     const { state, alive } = this.streams;
-    return state <= STATE_OPEN && ((alive >>> this.replica) & 1) !== 0;
+    return state <= STATE_READ_ONLY && ((alive >>> this.replica) & 1) !== 0;
   }
 
   private word(thread: number, offset: number, replica = this.replica): number {
@@ -46,8 +48,10 @@ export class Signals {
     const { words, wait } = this;
     const signal = this.word(this.thread, EXECUTOR_SIGNAL);
     const parked = this.word(this.thread, EXECUTOR_PARKED);
+    this.beat();
     for (let looks = 0; !condition(); looks++) {
       if (!this.going) return false;
+      this.beat();
       if (!wait.idle(looks)) continue;
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, parked, 1);
@@ -63,6 +67,16 @@ export class Signals {
       looks = 0;
     }
     return true;
+  }
+
+  /** Shows that this thread goes on. */
+  beat(): void {
+    this.words[this.beatWord]++;
+  }
+
+  /** Says that this thread sleeps, or no longer. */
+  park(asleep: boolean): void {
+    Atomics.store(this.words, this.word(this.thread, EXECUTOR_PARKED), asleep ? 1 : 0);
   }
 
   /** Wakes a thread, of this replica unless another one is named, if it sleeps in `until`. */

@@ -28,9 +28,10 @@ import {
 } from '../layout/operation.ts';
 import { STREAMS_HOME } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import { type Call, Client, type CommandClient, limitsOf, RangePiece, type Sink } from './client.ts';
+import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
 import { DirectClient } from './direct-client.ts';
+import { HomeReader } from './home-reader.ts';
 import { modelOf } from './models/index.ts';
 import type { ExecutionModel, ModelName } from './models/model.ts';
 import { Streams } from './streams.ts';
@@ -146,16 +147,22 @@ export class StoreClient<K = number, V = number> {
     this.streams = streams;
     this.keyType = keyCode(handle.key);
     this.values = new ValueCodec(type as ValueType);
-    const home = Atomics.load(streams.words, STREAMS_HOME >> 2);
     if (!Array.isArray(handle.memories) || handle.memories.length !== streams.shape.replicas) {
       throw new SabtreeError('ERR_NOT_A_TREE', "the handle lacks the replicas' memories", handle.memories);
     }
-    this.tree = attachReader<K, V>(
-      { sabtree: 'tree', layout: handle.layout, memory: handle.memories[home], key: handle.key, value: handle.value },
-      { value: type as ValueType },
-    );
+    const { layout, memories, key, value } = handle;
+    const attach = (replica: number) => {
+      const { attachment } = attachReader<K, V>(
+        { sabtree: 'tree', layout, memory: memories[replica], key, value },
+        { value: type as ValueType },
+      );
+      if (this.client !== undefined) noteTreeThread(streams, this.client.id, replica, attachment.thread);
+      return attachment;
+    };
+    this.tree = new HomeReader<K, V>(streams, attach, key, value);
     try {
       this.client = this.makeClient(modelOf(handle.model), type as ValueType, options.wait ?? handle.wait);
+      noteTreeThread(streams, this.client.id, Atomics.load(streams.words, STREAMS_HOME >> 2), this.tree.thread);
     } catch (error) {
       this.tree.close();
       throw error;
@@ -179,6 +186,11 @@ export class StoreClient<K = number, V = number> {
       tree.close();
       throw error;
     }
+  }
+
+  /** Number of this client in the store, 0 to `clients` - 1: what `Store.clientExited` takes. */
+  get id(): number {
+    return this.client.id;
   }
 
   /** @internal */

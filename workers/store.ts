@@ -1,5 +1,5 @@
-import { releaseProxy, wrap } from 'comlink';
-import { availableParallelism, startExecutorThread } from '#platform';
+import { type Remote, releaseProxy, wrap } from 'comlink';
+import { availableParallelism, keepAlive, publish, startSupervisorThread } from '#platform';
 import { createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
 import type { KeyOf, KeyType } from '../engine/keys.ts';
@@ -15,6 +15,7 @@ import {
   COUNTER_PARKS,
   COUNTER_REFUSED,
   COUNTER_RETRIED,
+  COUNTER_SUPPRESSED,
   COUNTER_SYNC_POINTS,
   COUNTERS,
   EXECUTOR_COUNTERS,
@@ -25,18 +26,31 @@ import {
   FAILURE_EXECUTOR,
   MAX_REPLICAS,
   STATE_OPEN,
-  STATE_STARTING,
+  STATE_READ_ONLY,
+  STREAMS_ALIVE,
+  STREAMS_COMPARED,
+  STREAMS_DIVERGED,
+  STREAMS_FAILOVERS,
   STREAMS_HOME,
+  STREAMS_LONGEST_PAUSE,
+  STREAMS_LOSSES,
+  STREAMS_PAUSE,
+  STREAMS_READY,
+  STREAMS_REAPED,
+  STREAMS_REBUILDS,
+  STREAMS_RESENT,
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import type { ExecutorConfig, ExecutorControl } from './executor-worker.ts';
-import { closeStreams, loseReplica, stateError } from './failure.ts';
+import type { Failure } from './executor-worker.ts';
+import { closeStreams, failStreams, stateError } from './failure.ts';
 import { modelOf } from './models/index.ts';
 import type { MixerName, ModelName } from './models/model.ts';
-import type { ExecutorThread } from './platform.ts';
+import type { ChildThread } from './platform.ts';
 import { StoreClient, type StoreHandle } from './store-client.ts';
 import { Streams } from './streams.ts';
+import type { StoreEvent, SupervisorConfig } from './supervisor.ts';
+import type { EventMessage, SupervisorControl } from './supervisor-worker.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
 /** Options of `open`. */
@@ -73,6 +87,12 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
    * take effect in another order than given, if all replicas happen to agree on it; and direct reads see what is undone.
    */
   readonly mixer?: MixerName;
+  /** Whether lost replicas are rebuilt from the others. Default true. */
+  readonly rebuild?: boolean;
+  /** Milliseconds without progress after which a replica is taken for lost, at least 100. Default 10000. */
+  readonly stallTimeout?: number;
+  /** Milliseconds between comparisons of the replicas' contents, while there are writes; 0: never. Default 1000. */
+  readonly compareEvery?: number;
   /** Position at which the rings begin, 0 to 4294967295; for tests of the wrap-around. Default 0. */
   readonly ringStart?: number;
 }
@@ -92,6 +112,9 @@ const OPTIONS = new Set([
   'wait',
   'latchTimeout',
   'mixer',
+  'rebuild',
+  'stallTimeout',
+  'compareEvery',
   'ringStart',
 ]);
 
@@ -99,9 +122,10 @@ const OPTIONS = new Set([
 const MAX_CLIENTS = 200;
 /** Bytes of a client's reply ring for one executor. */
 const REPLY_BYTES = 65536;
-/** Milliseconds the executors may take to start, or to stop. */
+/** Milliseconds the executors may take to start. */
 const START_LIMIT = 30_000;
-const STOP_LIMIT = 2_000;
+/** Milliseconds the supervisor may take to stop everything. */
+const STOP_LIMIT = 5_000;
 
 /** Counters of one thread of a replica, since the store was opened. */
 export interface ExecutorStats {
@@ -122,6 +146,8 @@ export interface ExecutorStats {
   readonly batches: number;
   /** Times it slept for lack of work. */
   readonly parks: number;
+  /** Writes that came a second time, after a failover, and were not carried out again. */
+  readonly suppressed: number;
 }
 
 /** Counters of a store. */
@@ -167,13 +193,41 @@ function integerOption(name: string, value: unknown, least: number, most: number
   return value;
 }
 
-/** A running executor's thread. */
-interface Running {
-  readonly thread: ExecutorThread;
-  /** Resolves when the thread has ended or its loop has returned. */
-  readonly ended: Promise<void>;
-  /** Lets it begin. */
-  start(): void;
+/** What a supervisor may do for its store. */
+interface Supervision {
+  readonly thread: ChildThread;
+  readonly control: Remote<SupervisorControl>;
+}
+
+/** One replica, in `StoreStatus`. */
+export interface ReplicaStatus {
+  readonly replica: number;
+  /** 'home' answers; 'ready' executes the same and can take over; 'rebuilding' is being loaded; 'lost' executes nothing. */
+  readonly state: 'home' | 'ready' | 'rebuilding' | 'lost';
+}
+
+/** How a store is. */
+export interface StoreStatus {
+  /** 'open'; 'read-only' after a divergence; 'closed'; 'failed' once the last replica is lost. */
+  readonly state: 'open' | 'read-only' | 'closed' | 'failed';
+  /** The replica that answers; -1 during a failover. */
+  readonly home: number;
+  readonly replicas: readonly ReplicaStatus[];
+  /** Replicas lost, takeovers, replicas rebuilt, since the store was opened. */
+  readonly losses: number;
+  readonly failovers: number;
+  readonly rebuilds: number;
+  /** Milliseconds from the sight of the home replica's loss to the takeover: the last one, and the longest. */
+  readonly lastPauseMs: number;
+  readonly longestPauseMs: number;
+  /** Commands that clients sent again after a failover, and those that came a second time and were not carried out again. */
+  readonly resent: number;
+  readonly suppressed: number;
+  /** Clients whose threads ended without closing them. */
+  readonly clientsLost: number;
+  /** Comparisons of the replicas that found them equal; the place in the order at which they first differed, if they did. */
+  readonly comparisons: number;
+  readonly divergedAt: number | undefined;
 }
 
 /**
@@ -181,7 +235,8 @@ interface Running {
  * The thread that opened it owns the executors' threads; it is a client like any other besides.
  */
 export class Store<K = number, V = number> extends StoreClient<K, V> {
-  private readonly running: readonly Running[];
+  private readonly supervision: Supervision | undefined;
+  private readonly listeners = new Set<(event: StoreEvent) => void>();
   private readonly trees: (TreeReader<K, V> | undefined)[] = [];
   private readonly valueType: ValueType;
   private closing: Promise<void> | undefined;
@@ -189,10 +244,85 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   private digestTurn: Promise<unknown> = Promise.resolve();
 
   /** @internal */
-  constructor(handle: StoreHandle, streams: Streams, value: ValueType, running: readonly Running[]) {
+  constructor(handle: StoreHandle, streams: Streams, value: ValueType, supervision: Supervision | undefined) {
     super(handle, streams, { value });
     this.valueType = value;
-    this.running = running;
+    this.supervision = supervision;
+    supervision?.thread.onMessage((message) => {
+      if ((message as Partial<EventMessage> | null)?.sabtree === 'event') this.report((message as EventMessage).event);
+    });
+    // Without its supervisor nobody would notice a loss.
+    supervision?.thread.onEnd(() => failStreams(streams, FAILURE_EXECUTOR));
+  }
+
+  private report(event: StoreEvent): void {
+    publish(`sabtree:${event.type}`, { store: this, ...event });
+    for (const listener of this.listeners) listener(event);
+  }
+
+  /**
+   * Calls back with what happens to the store: losses, failovers, rebuilds, divergences. In Node the same goes to the
+   * diagnostics channels `sabtree:lost`, `sabtree:failover`, `sabtree:rebuilt`, and so on by the event's type.
+   * @returns a function that ends it.
+   */
+  onEvent(listener: (event: StoreEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** How the store is now. Costs a few microseconds; right also while the thread's event loop stands still. */
+  status(): StoreStatus {
+    const { words, shape, state } = this.streams;
+    const load = (word: number) => Atomics.load(words, word >> 2);
+    const home = load(STREAMS_HOME);
+    const replicas = Array.from({ length: shape.replicas }, (_, replica): ReplicaStatus => {
+      const is = (word: number) => ((load(word) >>> replica) & 1) === 1;
+      const alive = is(STREAMS_READY) ? 'ready' : is(STREAMS_ALIVE) ? 'rebuilding' : 'lost';
+      return { replica, state: replica === home ? 'home' : alive };
+    });
+    let suppressed = 0;
+    for (const { replica, suppressed: count } of this.perExecutor()) if (replica === home) suppressed += count;
+    const diverged = load(STREAMS_DIVERGED);
+    const names = ['open', 'open', 'read-only', 'closed', 'failed'] as const;
+    return {
+      state: names[state],
+      home,
+      replicas,
+      losses: load(STREAMS_LOSSES),
+      failovers: load(STREAMS_FAILOVERS),
+      rebuilds: load(STREAMS_REBUILDS),
+      lastPauseMs: load(STREAMS_PAUSE) / 1000,
+      longestPauseMs: load(STREAMS_LONGEST_PAUSE) / 1000,
+      resent: load(STREAMS_RESENT),
+      suppressed,
+      clientsLost: load(STREAMS_REAPED),
+      comparisons: load(STREAMS_COMPARED),
+      divergedAt: diverged === 0 ? undefined : diverged,
+    };
+  }
+
+  /**
+   * Ends a replica's threads where they are, or one of them: a drill of what happens when they die.
+   * @throws ERR_OPTION for a replica or thread that is not there.
+   */
+  async kill(replica: number, thread?: number): Promise<void> {
+    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
+    if (thread !== undefined) integerOption('thread', thread, 0, this.streams.shape.executors - 1);
+    const release = keepAlive();
+    try {
+      await this.supervision?.control.kill(replica, thread);
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Tells the store that the thread of a client ended without closing it. On Linux it notices by itself; elsewhere, call
+   * it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   */
+  async clientExited(client: number): Promise<void> {
+    integerOption('client', client, 0, this.streams.shape.clients - 1);
+    await this.supervision?.control.reap(client);
   }
 
   /** The execution model's name. */
@@ -228,14 +358,20 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     const { words, shape } = streams;
     if (!modelOf(this.model).replicated) return [{ replica: 0, digest: this.tree.digest(), entries: this.tree.size }];
     const tag = this.digestTag++;
+    const ready = Atomics.load(words, STREAMS_READY >> 2);
+    const generations = Array.from({ length: shape.replicas }, (_, replica) => streams.generation(replica));
     await this.ask(OP_DIGEST, tag);
     const result: ReplicaDigest[] = [];
     for (let replica = 0; replica < shape.replicas; replica++) {
       const base = streams.executor(replica, 0);
       const posted = (base + EXECUTOR_DIGEST_NUMBER) >> 2;
-      const lives = () => ((streams.alive >>> replica) & 1) !== 0;
+      // One that was lost and rebuilt meanwhile has no part in it.
+      const lives = () =>
+        ((ready >>> replica) & 1) !== 0 &&
+        ((streams.alive >>> replica) & 1) !== 0 &&
+        streams.generation(replica) === generations[replica];
       while (lives() && Atomics.load(words, posted) !== tag) {
-        if (streams.state !== STATE_OPEN) throw stateError(streams);
+        if (streams.state > STATE_READ_ONLY) throw stateError(streams);
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
       if (!lives()) continue;
@@ -246,10 +382,9 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     return result;
   }
 
-  /** Counters since the store was opened. */
-  stats(): StoreStats {
+  private perExecutor(): ExecutorStats[] {
     const { streams } = this;
-    const { groups, executors: threads, replicas } = streams.shape;
+    const { executors: threads, replicas } = streams.shape;
     const perExecutor: ExecutorStats[] = [];
     for (let replica = 0; replica < replicas; replica++) {
       for (let executor = 0; executor < threads; executor++) {
@@ -268,9 +403,18 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
           syncPoints: counters[COUNTER_SYNC_POINTS],
           batches: counters[COUNTER_BATCHES],
           parks: counters[COUNTER_PARKS],
+          suppressed: counters[COUNTER_SUPPRESSED],
         });
       }
     }
+    return perExecutor;
+  }
+
+  /** Counters since the store was opened. */
+  stats(): StoreStats {
+    const { streams } = this;
+    const { groups, executors: threads, replicas } = streams.shape;
+    const perExecutor = this.perExecutor();
     const home = Atomics.load(streams.words, STREAMS_HOME >> 2);
     const sum = (of: (one: ExecutorStats) => number) =>
       perExecutor.reduce((total, one) => (one.replica === home ? total + of(one) : total), 0);
@@ -308,21 +452,26 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     this.leave();
     for (const tree of this.trees) tree?.close();
     closeStreams(this.streams);
-    // Those that were never started end as well.
-    for (const { start } of this.running) start();
-    await stopAll(this.running);
+    if (this.supervision !== undefined) await stopSupervisor(this.supervision);
   }
 }
 
-/** Waits for the executors' threads to end; ends by force those that do not. */
-async function stopAll(running: readonly Running[]): Promise<void> {
+/** Has the supervisor end all threads, then ends it. */
+async function stopSupervisor({ thread, control }: Supervision): Promise<void> {
+  const ended = new Promise<void>((resolve) => thread.onEnd(() => resolve()));
+  const { promise: late, cancel } = timeLimit(STOP_LIMIT);
+  await Promise.race([control.stop(), ended, late]);
+  cancel();
+  control[releaseProxy]();
+  await thread.terminate();
+}
+
+function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, STOP_LIMIT);
+  const promise = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
   });
-  await Promise.race([Promise.all(running.map(({ ended }) => ended)), limit]);
-  clearTimeout(timer);
-  await Promise.all(running.map(({ thread }) => thread.terminate()));
+  return { promise, cancel: () => clearTimeout(timer) };
 }
 
 /**
@@ -332,14 +481,19 @@ async function stopAll(running: readonly Running[]): Promise<void> {
 export async function open<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<Store<KeyOf<KT>, ValueOf<VT>>> {
-  const { store, start } = await openStopped(options);
-  start();
-  return store;
+  return (await openAs(options, true)).store;
 }
 
 /** Like `open`, but the executors do nothing until `start` is called: for benchmarks that fill the rings first. @internal */
-export async function openStopped<KT extends KeyType, const VT extends ValueType>(
+export function openStopped<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
+): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
+  return openAs(options, false);
+}
+
+async function openAs<KT extends KeyType, const VT extends ValueType>(
+  options: StoreOptions<KT, VT>,
+  run: boolean,
 ): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
   if (typeof options !== 'object' || options === null) {
     throw new SabtreeError('ERR_OPTION', `open takes an object of options, got ${show(options)}`, options);
@@ -387,6 +541,12 @@ export async function openStopped<KT extends KeyType, const VT extends ValueType
   }
   const clients = integerOption('clients', options.clients ?? 64, 1, MAX_CLIENTS);
   const latchTimeout = integerOption('latchTimeout', options.latchTimeout ?? DEFAULT_LATCH_TIMEOUT, 1, 0x7fffffff);
+  const stallTimeout = integerOption('stallTimeout', options.stallTimeout ?? 10_000, 100, 0x7fffffff);
+  const compareEvery = integerOption('compareEvery', options.compareEvery ?? 1000, 0, 0x7fffffff);
+  const { rebuild = true } = options;
+  if (typeof rebuild !== 'boolean') {
+    throw new SabtreeError('ERR_OPTION', `option rebuild must be a boolean, got ${show(rebuild)}`, rebuild);
+  }
   const start = integerOption('ringStart', options.ringStart ?? 0, 0, 0xffffffff);
   const wait = waitStrategy(options.wait ?? 'park').name;
   const code = keyCode(options.key);
@@ -417,97 +577,56 @@ export async function openStopped<KT extends KeyType, const VT extends ValueType
   };
   const opaque =
     typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
-  const running: Running[] = [];
-  const ready: Promise<void>[] = [];
-  for (let replica = 0; replica < replicas; replica++) {
-    for (let thread = 0; thread < threads; thread++) {
-      const config = {
-        streams: streams.memory,
-        memory: memories[replica],
-        value: opaque,
-        model: model.name,
-        replica,
-        thread,
-        wait,
-        mixer,
-      };
-      const one = startExecutor(streams, config);
-      running.push(one.running);
-      ready.push(one.ready);
-    }
+  // There is nothing to supervise where clients do all the work.
+  if (threads === 0) {
+    Atomics.store(streams.words, STREAMS_STATE >> 2, STATE_OPEN);
+    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, undefined);
+    return { store, start() {} };
   }
+  const thread = startSupervisorThread('sabtree supervisor');
+  const supervision: Supervision = { thread, control: wrap<SupervisorControl>(thread.endpoint) };
+  const config: SupervisorConfig = {
+    streams: streams.memory,
+    memories,
+    value: opaque,
+    model: model.name,
+    wait,
+    mixer,
+    rebuild,
+    stallTimeout,
+    compareEvery,
+  };
   try {
-    await withLimit(Promise.all(ready), START_LIMIT, 'the executors did not start');
-    Atomics.compareExchange(streams.words, STREAMS_STATE >> 2, STATE_STARTING, STATE_OPEN);
-    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, running);
-    // Not before all have allocated: threads of a replica look at each other's areas.
-    const start = () => {
-      for (const one of running) one.start();
-    };
-    return { store, start };
+    const ended = new Promise<Failure>((resolve) => {
+      thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
+    });
+    const failure = await withLimit(
+      Promise.race([supervision.control.start(config, run), ended]),
+      START_LIMIT,
+      'the executors did not start',
+    );
+    if (failure !== undefined) {
+      const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
+      throw new SabtreeError(code, failure.message);
+    }
+    if (!run) Atomics.store(streams.words, STREAMS_STATE >> 2, STATE_OPEN);
+    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, supervision);
+    return { store, start: () => void supervision.control.run() };
   } catch (error) {
     closeStreams(streams);
-    for (const { start } of running) start();
-    await stopAll(running);
+    await stopSupervisor(supervision);
     throw error;
   }
 }
 
-/** Starts one thread; `ready` resolves when it has allocated what it needs. */
-function startExecutor(streams: Streams, config: ExecutorConfig): { running: Running; ready: Promise<void> } {
-  const thread = startExecutorThread(`sabtree ${config.replica}/${config.thread}`);
-  const control = wrap<ExecutorControl>(thread.endpoint);
-  // A call over comlink never settles if its thread dies, so the thread's end is watched beside it.
-  const exit = new Promise<unknown>((resolve) => thread.onEnd(resolve));
-  const died = exit.then((error) => {
-    throw new SabtreeError(
-      'ERR_REPLICAS_LOST',
-      `thread ${config.thread} of replica ${config.replica} ended: ${error}`,
-      error,
-    );
-  });
-  died.catch(() => {});
-  const prepared = Promise.race([control.prepare(config), died]).then((failure) => {
-    if (failure === undefined) return;
-    const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
-    throw new SabtreeError(
-      code,
-      `thread ${config.thread} of replica ${config.replica} did not start: ${failure.message}`,
-    );
-  });
-  let over = false;
-  let start = () => {};
-  const finished = new Promise<unknown>((resolve, reject) => {
-    prepared.catch(reject);
-    died.catch(reject);
-    // At once, not in a later turn: whoever opened the store may block this thread next.
-    start = () => {
-      if (over) return;
-      over = true;
-      control.run().then(resolve, reject);
-    };
-  });
-  const ended = finished.then(
-    () => {},
-    () => {
-      if (streams.state <= STATE_OPEN) loseReplica(streams, config.replica, FAILURE_EXECUTOR);
-    },
-  );
-  void ended.then(() => {
-    over = true;
-    control[releaseProxy]();
-  });
-  return { running: { thread, ended, start }, ready: prepared };
-}
-
 async function withLimit<T>(promise: Promise<T>, limit: number, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new SabtreeError('ERR_TIMEOUT', `${what} within ${limit} ms`, limit)), limit);
+  const { promise: late, cancel } = timeLimit(limit);
+  const fail = late.then(() => {
+    throw new SabtreeError('ERR_TIMEOUT', `${what} within ${limit} ms`, limit);
   });
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([promise, fail]);
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
 }

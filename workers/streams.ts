@@ -5,6 +5,7 @@ import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
   EXECUTOR_SIZE,
+  GENERATIONS,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -17,6 +18,7 @@ import {
   STREAMS_LAYOUT_VERSION,
   STREAMS_MAGIC,
   STREAMS_MAGIC_WORD,
+  STREAMS_READY,
   STREAMS_REPLICAS,
   STREAMS_REPLY_BYTES,
   STREAMS_RING_SLOTS,
@@ -94,6 +96,7 @@ export class Streams {
     words[STREAMS_REPLY_BYTES >> 2] = shape.replyBytes;
     words[STREAMS_START >> 2] = shape.start;
     words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
+    words[STREAMS_READY >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_STATE >> 2] = STATE_STARTING;
     for (let group = 0; group < shape.groups; group++) {
       words[(streams.ring(group) + RING_CLAIM) >> 2] = shape.start;
@@ -182,6 +185,11 @@ export class Streams {
   /** Life of the store: one of the STATE_ codes. */
   get state(): number {
     return Atomics.load(this.words, STREAMS_STATE >> 2);
+  }
+
+  /** How often a replica was rebuilt. */
+  generation(replica: number): number {
+    return Atomics.load(this.words, (GENERATIONS >> 2) + replica);
   }
 
   /** Bit set of the replicas that are not lost. */

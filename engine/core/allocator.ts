@@ -5,7 +5,11 @@
  */
 import { PAGE } from "../../layout/bits.ts";
 import { NODE_NEXT_FREE } from "../../layout/node.ts";
-import { HEADER_BUMP, HEADER_FREE, HEADER_MAX_PAGES, THREAD_SPARE } from "../../layout/tree-memory.ts";
+import {
+  BLOCK_NEXT, BLOCK_OWNER, BLOCK_PREFIX, BLOCK_SIZE, HEADER_BLOCKS, HEADER_BUMP, HEADER_FREE, HEADER_MAX_PAGES, THREAD_SPARE,
+} from "../../layout/tree-memory.ts";
+import { readVersion, release } from "./latch.ts";
+import { markFree } from "./node.ts";
 import { align, lastNode, learnMemorySize, nodeSize, slot } from "./state.ts";
 
 /** Pages the memory grows by at least: growing stops every thread for a moment, so it is done in steps of a megabyte. */
@@ -78,4 +82,41 @@ export function freeNode(node: usize): void {
 export function keepSpare(node: usize): void {
   if (load<u32>(slot, THREAD_SPARE) == 0) store<u32>(slot, <u32>node, THREAD_SPARE);
   else freeNode(node);
+}
+
+/** Bytes for thread `owner`, aside from the nodes: those of a block that nobody has any more, or new ones. 0: no memory. */
+export function takeBlock(bytes: usize, owner: u32): usize {
+  const size = <u32>align(bytes, 64);
+  for (let block = <usize>atomic.load<u32>(HEADER_BLOCKS); block != 0; block = <usize>load<u32>(block, BLOCK_NEXT)) {
+    if (load<u32>(block, BLOCK_SIZE) == size && atomic.cmpxchg<u32>(block, 0, owner, BLOCK_OWNER) == 0) {
+      memory.fill(block + BLOCK_PREFIX, 0, size);
+      return block + BLOCK_PREFIX;
+    }
+  }
+  const block = bump(<usize>size + BLOCK_PREFIX);
+  if (block == 0) return 0;
+  store<u32>(block, size, BLOCK_SIZE);
+  store<u32>(block, owner, BLOCK_OWNER);
+  while (true) {
+    const next = atomic.load<u32>(HEADER_BLOCKS);
+    store<u32>(block, next, BLOCK_NEXT);
+    if (atomic.cmpxchg<u32>(HEADER_BLOCKS, next, <u32>block) == next) return block + BLOCK_PREFIX;
+  }
+}
+
+/** Gives a block back to whoever needs one of its size. */
+export function leaveBlock(address: usize): void {
+  atomic.store<u32>(address - BLOCK_PREFIX, 0, BLOCK_OWNER);
+}
+
+/**
+ * Gives back all nodes between two addresses, latched or not: their owners are dead. Versions move on, so that a reader
+ * still under way notices.
+ */
+export function resetNodes(from: usize, to: usize): void {
+  for (let node = from; node + nodeSize <= to; node += nodeSize) {
+    release(node, readVersion(node));
+    markFree(node);
+    freeNode(node);
+  }
 }

@@ -3,9 +3,9 @@
  * then applied one by one; one whose leaf was changed by an earlier one is searched for again.
  */
 import {
-  APPLY_REPLY, APPLY_SYNCHRONOUS, APPLY_UNDO, APPLY_UNDO_READS, APPLY_WITHIN_LEAF, DEFERRAL_BYTES, DEFERRAL_COUNT, DEFERRAL_DEFERRED, DEFERRAL_NEXT,
-  DEFERRAL_RECORDS, DEFERRAL_REFUSED, OPERATION_CLIENT, OPERATION_CODE, OPERATION_GROUPS, OPERATION_KEY,
-  OPERATION_SEQUENCE, OPERATION_SLOTS, OPERATION_VALUE, OP_ADD, OP_COMPARE_AND_SET, OP_GET, OP_HAS, OP_LAST_POINT,
+  APPLY_ANSWER, APPLY_REPLY, APPLY_SYNCHRONOUS, APPLY_UNDO, APPLY_UNDO_READS, APPLY_WITHIN_LEAF, DEFERRAL_BYTES, DEFERRAL_COUNT, DEFERRAL_DEFERRED, DEFERRAL_NEXT,
+  DEFERRAL_RECORDS, DEFERRAL_REFUSED, OPERATION_CLIENT, OPERATION_CODE, OPERATION_FLAGS, OPERATION_GROUPS, OPERATION_KEY,
+  OPERATION_RESENT, OPERATION_SEQUENCE, OPERATION_SLOTS, OPERATION_VALUE, OP_ADD, OP_COMPARE_AND_SET, OP_GET, OP_HAS, OP_LAST_POINT,
   OP_SKIP, REPLY_LENGTH_SHIFT, REPLY_PAYLOAD, REPLY_RUN_CLIENT, REPLY_RUN_END, REPLY_RUN_SIZE, REPLY_RUN_START,
   REPLY_SEQUENCE, REPLY_STATUS, SLOT, STATUS_BUSY, STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_REFUSED, STATUS_TRUE,
   STOP_BUSY, STOP_CORRUPT, STOP_DEFERRED, STOP_DONE, STOP_NO_MEMORY, STOP_OTHER, STOP_REPLIES,
@@ -13,6 +13,7 @@ import {
 import { BLOCK_VALUE, OVERLAP } from "../../layout/tree-memory.ts";
 import { foundLeaf, foundVersion, locate, notePlace, setLookup } from "./batch.ts";
 import { defer, deferralClear, isDeferred } from "./deferral.ts";
+import { answerable, keep, keepable, keptAnswer, kept } from "./kept.ts";
 import { read, write } from "./point.ts";
 import { align, block, valueSize } from "./state.ts";
 import { undoNote } from "./undo.ts";
@@ -85,6 +86,16 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
   const replying = (flags & APPLY_REPLY) != 0;
   const payload = replyCursor + REPLY_PAYLOAD;
   let status: i32;
+  if (kept != 0 && !keepable(record)) return STATUS_NO_MEMORY;
+  if ((load<u8>(record, OPERATION_FLAGS) & OPERATION_RESENT) != 0 && kept != 0) {
+    // It was carried out where it stood first in the stream; a read may be carried out again.
+    if (!answerable(record, op > OP_HAS, replying)) return STATUS_TRUE;
+    if (op > OP_HAS) {
+      const answer = keptAnswer(record, payload);
+      reply(record, answer & 0xff, <usize>(answer >> 8));
+      return STATUS_TRUE;
+    }
+  }
   if ((flags & APPLY_UNDO) != 0 && (op > OP_HAS || (flags & APPLY_UNDO_READS) != 0)) {
     if (undoNote<K>(key, op > OP_HAS) == STATUS_BUSY) return STATUS_BUSY;
   }
@@ -99,8 +110,13 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
       (flags & APPLY_WITHIN_LEAF) != 0, leaf, version,
     );
   }
-  if (!replying || status == STATUS_BUSY || status == STATUS_NO_MEMORY || status == STATUS_REFUSED
-    || status == STATUS_CORRUPT) return status;
+  if (status == STATUS_BUSY || status == STATUS_NO_MEMORY || status == STATUS_REFUSED || status == STATUS_CORRUPT) return status;
+  if (kept != 0) {
+    const answered = (flags & APPLY_ANSWER) != 0;
+    if (op == OP_ADD && status == STATUS_TRUE) keep(record, status, answered, replying ? payload : block + BLOCK_VALUE, valueSize);
+    else if (op > OP_HAS || answered) keep(record, status, answered, 0, 0);
+  }
+  if (!replying) return status;
   const withValue = status == STATUS_TRUE && (op == OP_GET || op == OP_ADD);
   reply(record, status, withValue ? valueSize : 0);
   return status;

@@ -7,12 +7,14 @@ import {
   BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE, HEADER_BUMP, HEADER_ROOT, NODES, SCAN_LOWER_EXCLUSIVE, SCAN_HAS_LOWER,
   SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
 } from "../../layout/tree-memory.ts";
-import { bump } from "./allocator.ts";
+import { bump, resetNodes, takeBlock } from "./allocator.ts";
 import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
 import * as deferring from "./deferral.ts";
 import { entryHash } from "./digest.ts";
+import * as keeping from "./kept.ts";
+import { readVersion, release } from "./latch.ts";
 import { keyAt, leafCount, padKeys, padding, setHead, valueAt } from "./node.ts";
 import { read, write } from "./point.ts";
 import * as undoing from "./undo.ts";
@@ -59,7 +61,7 @@ export function attach(thread: u32, fences: bool): i32 {
   loadShape(fences);
   takeSlot(thread);
   if (load<u32>(slot, THREAD_BLOCK) == 0) {
-    const bytes = bump(blockSize());
+    const bytes = takeBlock(blockSize(), thread);
     if (bytes == 0) return STATUS_FALSE;
     store<u32>(slot, <u32>bytes, THREAD_BLOCK);
     takeSlot(thread);
@@ -68,11 +70,56 @@ export function attach(thread: u32, fences: bool): i32 {
   return STATUS_TRUE;
 }
 
-/** Takes bytes for ever, for an executor's areas; 0: no memory. */
+/** Takes bytes for an executor's areas, which stay with its thread slot; 0: no memory. */
 export function allocateBlock(bytes: u32): usize {
-  const address = bump(<usize>bytes);
+  const address = takeBlock(<usize>bytes, (<u32>slot - THREADS) / THREAD_SIZE);
   learnMemorySize();
   return address;
+}
+
+/** Makes this instance know the tree's shape without being attached: for what follows. */
+export function learnShape(): void {
+  loadShape(true);
+}
+
+/** Part of emptying a tree whose writers are dead (see engine/reset.ts): gives back the nodes between two addresses. */
+export function resetBetween(from: usize, to: usize): void {
+  resetNodes(from, to);
+}
+
+/** The last part of it: the root becomes an empty leaf. */
+export function resetRoot(): void {
+  const version = readVersion(root);
+  setHead(root, 0, 0);
+  if (narrow) padKeys<u32>(root, 0, 0);
+  else padKeys<i64>(root, 0, 0);
+  release(root, version);
+}
+
+/** Kept answers (see kept.ts): the directory of the clients' tables, 0 for none. */
+export function setKept(directory: usize): void {
+  keeping.setKept(directory);
+}
+
+export function keepable(record: usize): i32 {
+  return keeping.keepable(record) ? STATUS_TRUE : STATUS_FALSE;
+}
+
+export function keepNumber(record: usize, answered: i32, number: f64, length: usize): void {
+  keeping.keepNumber(record, answered != 0, number, length);
+}
+
+export function keptNumber(record: usize): f64 {
+  return keeping.keptNumber(record);
+}
+
+export function answerable(record: usize, writes: i32, replying: i32): i32 {
+  return keeping.answerable(record, writes != 0, replying != 0) ? STATUS_TRUE : STATUS_FALSE;
+}
+
+/** Commands that came a second time and were not carried out again. */
+export function suppressedCount(): u32 {
+  return keeping.suppressed;
 }
 
 export function blockAddress(): usize {

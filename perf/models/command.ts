@@ -1,9 +1,10 @@
 /** The experiment from the command line to the report; `npm run perf:models` and `sabtree bench` both are this. */
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { Progress } from '../support/progress.ts';
 import { describePoint } from './cells.ts';
 import { describeCell, Experiment, type Observer, stepsOf } from './experiment.ts';
 import { BENCH_HELP, type BenchOptions, benchOptions, FlagError } from './flags.ts';
+import { renderHtml } from './html.ts';
 import { thisMachine } from './machine.ts';
 import { renderText } from './terminal.ts';
 import type { CellPlan, Report } from './types.ts';
@@ -11,15 +12,12 @@ import type { CellPlan, Report } from './types.ts';
 /** Milliseconds between two lines of progress where standard error is no terminal. */
 const LINE_EVERY = 15_000;
 
-type RenderHtml = (report: Report) => string;
-
-/** Asked for before the experiment: nobody should learn after ten minutes that the page cannot be made. */
-async function htmlRenderer(): Promise<RenderHtml> {
-  const page = new URL('./html.js', import.meta.url).href;
+/** Asked before the experiment: nobody should learn after ten minutes that a file cannot be written. */
+export function checkWritable(file: string): void {
   try {
-    return ((await import(page)) as { renderHtml: RenderHtml }).renderHtml;
+    closeSync(openSync(file, 'a'));
   } catch (error) {
-    throw new FlagError(`--html: this build cannot make pages: ${(error as Error).message}`);
+    throw new FlagError(`--html: ${(error as Error).message}`);
   }
 }
 
@@ -75,10 +73,10 @@ export async function bench(args: string[], observer: Pick<Observer, 'signal' | 
     return 0;
   }
   const { html, json } = options;
-  const renderHtml = html === undefined ? undefined : await htmlRenderer();
+  if (html !== undefined) checkWritable(html);
   const report = await measure(options, observer);
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : renderText(report));
-  if (html !== undefined && renderHtml !== undefined) writeFileSync(html, renderHtml(report));
+  if (html !== undefined) writeFileSync(html, renderHtml(report));
   const wrong = report.cells.filter(({ verified }) => !verified);
   for (const cell of wrong) process.stderr.write(`not verified: ${describeCell(cell)}\n`);
   return wrong.length === 0 ? 0 : 1;

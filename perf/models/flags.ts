@@ -1,6 +1,6 @@
 /** The command line of the experiment. */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { ModelName } from '../../index.js';
 import { MAX_FANOUT, MIN_FANOUT } from '../../layout/node.ts';
 import { MAX_GROUPS } from '../../layout/operation.ts';
@@ -98,22 +98,30 @@ const FLAGS = {
   help: { type: 'boolean' },
 } as const;
 
-function parse(args: string[]) {
+/** The values of flags. @throws FlagError */
+export function parseFlags<T extends NonNullable<ParseArgsConfig['options']>>(
+  args: string[],
+  flags: T,
+): ReturnType<typeof parseArgs<{ args: string[]; options: T }>>['values'] {
   try {
-    return parseArgs({ args, options: FLAGS }).values;
+    return parseArgs({ args, options: flags }).values;
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-      const flags = Object.keys(FLAGS).map((name) => `--${name}`);
-      throw new FlagError(`unknown flag ${/'(.*?)'/.exec(message)?.[1]}; there are ${flags.join(', ')}`);
+      const names = Object.keys(flags).map((name) => `--${name}`);
+      throw new FlagError(`unknown flag ${/'(.*?)'/.exec(message)?.[1]}; there are ${names.join(', ')}`);
     }
     if (code?.startsWith('ERR_PARSE_ARGS')) throw new FlagError(message.split('\n')[0]);
     throw error;
   }
 }
 
+function parse(args: string[]) {
+  return parseFlags(args, FLAGS);
+}
+
 /** The value of a numeric flag. If `least` is an integer, so must the value be. */
-function numberOf(name: string, text: string, least: number, most: number): number {
+export function numberOf(name: string, text: string, least: number, most: number): number {
   const value = Number(text);
   const whole = Number.isInteger(least);
   if (text.trim() === '' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
@@ -124,18 +132,20 @@ function numberOf(name: string, text: string, least: number, most: number): numb
 }
 
 /** The values of a list, each once; undefined if the flag is not given. */
-function listOf<T>(text: string | undefined, item: (text: string) => T): T[] | undefined {
+export function listOf<T>(text: string | undefined, item: (text: string) => T): T[] | undefined {
   return text === undefined ? undefined : [...new Set(text.split(',').map((one) => item(one.trim())))];
 }
 
-function nameOf<T extends string>(flag: string, names: readonly T[], text: string): T {
+/** The value of a flag that takes one of some names. */
+export function nameOf<T extends string>(flag: string, names: readonly T[], text: string): T {
   if (!names.includes(text as T)) {
     throw new FlagError(`--${flag} takes ${names.join(', ')}; got ${JSON.stringify(text)}`);
   }
   return text as T;
 }
 
-function workloadName(text: string): string {
+/** The value of a flag that takes a workload. */
+export function workloadName(text: string): string {
   if (workloadOf(text) === undefined) {
     const names = `${WORKLOAD_NAMES.join(', ')} (P from 0 to 100)`;
     throw new FlagError(`--workloads takes ${names}; got ${JSON.stringify(text)}`);

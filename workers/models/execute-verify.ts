@@ -21,10 +21,13 @@ import {
   APPLY_REPLY,
   APPLY_UNDO,
   APPLY_UNDO_READS,
+  OP_CUT,
   OP_HAS,
   OP_LAST_POINT,
   OP_SKIP,
   OPERATION_KEY,
+  OPERATION_RESENT,
+  OPERATION_VALUE,
   REPLY_PAYLOAD,
   REPLY_RUN_SIZE,
   SLOT,
@@ -38,7 +41,10 @@ import {
   COUNTER_PARKS,
   COUNTER_RETRIED,
   COUNTER_SYNC_POINTS,
+  CUT_TAKEN,
+  CUT_TOKEN,
   EXECUTOR_AREA,
+  STREAMS_CUTTER,
   TOKEN_ANSWERS,
   TOKEN_NUMBER,
   TOKEN_SIZE,
@@ -146,6 +152,7 @@ class Share {
 
 /** Executes shares that the primary gives it. */
 class Helper implements ModelThread {
+  readonly readers = [];
   private readonly signals: Signals;
   private readonly share: Share;
 
@@ -212,6 +219,7 @@ interface Item {
 
 /** Reads the stream, mixes, executes its share, verifies, answers. */
 class Primary implements ModelThread {
+  readonly readers: readonly RingReader[];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly share: Share;
@@ -225,7 +233,9 @@ class Primary implements ModelThread {
   private at = 0;
   private end = 0;
   /** Stream position of the stage's first slot that is not done. */
-  private position: number;
+  private position = 0;
+  /** By replica, which building of it takes part in the verification, at this place of the stream. */
+  private readonly members: Int32Array;
   private taken = 0;
   private batch = 0;
   /** Number of the next token, the same in all replicas: only batches that are verified count. */
@@ -240,7 +250,8 @@ class Primary implements ModelThread {
     this.parts = parts;
     this.signals = new Signals(streams, replica, thread, parts.wait);
     this.reader = new RingReader(streams, 0, replica);
-    this.position = this.reader.position | 0;
+    this.readers = [this.reader];
+    this.members = new Int32Array(streams.shape.replicas);
     this.maxRun = streams.maxRun;
     this.stage = allocate(attachment, 2 * this.maxRun * SLOT);
     this.mixed = allocate(attachment, 2 * this.maxRun * SLOT);
@@ -254,6 +265,7 @@ class Primary implements ModelThread {
     const { streams, replica } = parts;
     const { applier } = share;
     applier.renew();
+    this.begin();
     this.ordered = new OrderedReplies(applier, share.area, new ReplyWriter(streams, 0));
     this.helpers = Array.from({ length: streams.shape.executors - 1 }, (_, i) => ({
       thread: i + 1,
@@ -275,6 +287,18 @@ class Primary implements ModelThread {
     }
   }
 
+  /** Where the stream begins for this replica: at its start, or behind the cut from which it was rebuilt. */
+  private begin(): void {
+    const { streams, replica, rebuild } = this.parts;
+    const { words, verifyAt } = streams;
+    this.position = this.reader.position | 0;
+    for (let other = 0; other < this.members.length; other++) this.members[other] = streams.generation(other);
+    if (rebuild === undefined) return;
+    this.taken = words[CUT_TAKEN >> 2];
+    this.token = words[CUT_TOKEN >> 2];
+    Atomics.store(words, (verifyAt + VERIFY_TAKEN + replica * 64) >> 2, this.taken);
+  }
+
   // --- batches ------------------------------------------------------------------------------------------------------
 
   /** Slots of the next batch, which then stand in the stage; 0 if the store is closing. */
@@ -293,8 +317,8 @@ class Primary implements ModelThread {
         if (!signals.until(() => this.fill(slots), [reader])) return 0;
         break;
       }
-      const { home } = this.share.applier;
-      if (!signals.until(() => following() || (home && this.fill(1)), home ? [reader] : [])) return 0;
+      const cutting = () => Atomics.load(words, STREAMS_CUTTER >> 2) === replica;
+      if (!signals.until(() => following() || (cutting() && this.fill(1)), [reader])) return 0;
       if (following()) continue;
       slots = this.chooseCut();
       const room = () => this.slowest() < VERIFY_PLACES;
@@ -347,7 +371,7 @@ class Primary implements ModelThread {
     for (let n = 0; n < BATCH && this.at + slots < this.end; n++) {
       const word = words[(this.stage + (this.at + slots) * SLOT) >> 2];
       const op = word & 0xff;
-      const single = op <= OP_LAST_POINT || op === OP_SKIP;
+      const single = (op <= OP_LAST_POINT && ((word >>> 8) & OPERATION_RESENT) === 0) || op === OP_SKIP;
       if (!single && slots > 0) break;
       slots += word >>> 16;
       if (!single) break;
@@ -370,6 +394,15 @@ class Primary implements ModelThread {
   /** Executes one command in its place of the stream, and answers. */
   private inOrder(address: number, slots: number): void {
     const { applier } = this.share;
+    const { words } = applier;
+    if ((words[address >> 2] & 0xff) === OP_CUT) {
+      // The replica that is rebuilt takes part from here on; should it be copied from this one, it finds where we are.
+      this.members[words[(address + OPERATION_VALUE) >> 2]] = words[(address + OPERATION_VALUE + 4) >> 2];
+      if (words[(address + OPERATION_KEY) >> 2] === this.parts.replica) {
+        this.parts.streams.words[CUT_TAKEN >> 2] = this.taken;
+        this.parts.streams.words[CUT_TOKEN >> 2] = this.token;
+      }
+    }
     const { core } = this.parts.attachment;
     const sink = this.ordered as OrderedReplies;
     core.clearReplies();
@@ -421,7 +454,7 @@ class Primary implements ModelThread {
     if (this.batch === 1) this.parts.attachment.core.undoInit(undo, UNDO);
     Atomics.store(words, (undo + UNDO_CONFLICT) >> 2, 0);
     // All replicas need the answers: they are compared.
-    const flags = APPLY_REPLY | APPLY_UNDO | (alone ? APPLY_UNDO_READS : 0);
+    const flags = APPLY_REPLY | applier.replying | APPLY_UNDO | (alone ? APPLY_UNDO_READS : 0);
     const used = new Set<number>();
     let address = this.mixed;
     let part = 0;
@@ -492,7 +525,7 @@ class Primary implements ModelThread {
     let equal = true;
     for (let other = 0; other < streams.shape.replicas; other++) {
       const theirs = place(other);
-      const lives = () => ((streams.alive >>> other) & 1) !== 0;
+      const lives = () => ((streams.alive >>> other) & 1) !== 0 && streams.generation(other) === this.members[other];
       const there = () => Atomics.load(shared, theirs + (TOKEN_NUMBER >> 2)) === number;
       if (!signals.until(() => there() || !lives())) return false;
       if (!there()) continue;

@@ -1,5 +1,6 @@
 import type { Attachment } from '../../engine/attachment.ts';
 import { APPLY_WITHIN_LEAF } from '../../layout/operation.ts';
+import type { RingReader } from '../ring.ts';
 import type { Streams } from '../streams.ts';
 import type { WaitStrategy } from '../waiting.ts';
 
@@ -18,6 +19,14 @@ export type ModelName =
 /** How execute-verify guesses what is independent. */
 export type MixerName = 'keys' | 'blind';
 
+/** What a thread of a replica needs that is being rebuilt. */
+export interface Rebuild {
+  /** Number of the cut from which it begins. */
+  readonly number: number;
+  /** Memory of the replica that it is copied from. */
+  readonly source: WebAssembly.Memory;
+}
+
 /** Everything a thread of a replica needs. */
 export interface ThreadParts {
   readonly streams: Streams;
@@ -28,10 +37,14 @@ export interface ThreadParts {
   readonly thread: number;
   readonly wait: WaitStrategy;
   readonly mixer: MixerName;
+  /** Absent in a replica that begins with an empty tree. */
+  readonly rebuild: Rebuild | undefined;
 }
 
 /** What a thread of a replica does. */
 export interface ModelThread {
+  /** The rings that it reads. */
+  readonly readers: readonly RingReader[];
   /** Works until the store closes or the replica is lost. @throws what makes this replica unable to go on. */
   run(): void;
 }

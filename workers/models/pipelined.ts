@@ -53,6 +53,7 @@ function queueSlots({ streams }: ThreadParts): number {
 
 /** Takes runs out of the ring. */
 class Receiver implements ModelThread {
+  readonly readers: readonly RingReader[];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly reader: RingReader;
@@ -64,6 +65,7 @@ class Receiver implements ModelThread {
     this.parts = parts;
     this.signals = new Signals(streams, replica, thread, parts.wait);
     this.reader = new RingReader(streams, 0, replica);
+    this.readers = [this.reader];
     this.area = allocate(parts.attachment, handoverSize(queueSlots(parts)));
     this.applier = new Applier(streams, parts.attachment, replica, thread);
     shareArea(parts, this.area);
@@ -99,6 +101,7 @@ class Receiver implements ModelThread {
 
 /** Executes what the receiver took. */
 class Execution implements ModelThread {
+  readonly readers = [];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly areas: number;
@@ -197,6 +200,7 @@ class StagedReplies implements ReplySink {
 
 /** Hands replies to the clients. */
 class Replier implements ModelThread {
+  readonly readers = [];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly applier: Applier;

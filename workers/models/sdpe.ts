@@ -57,6 +57,7 @@ interface Lane {
 
 /** Takes commands in their order, and gives to workers what has no predecessor. */
 class Scheduler implements ModelThread {
+  readonly readers: readonly RingReader[];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly reader: RingReader;
@@ -76,6 +77,7 @@ class Scheduler implements ModelThread {
     this.parts = parts;
     this.signals = new Signals(streams, replica, thread, parts.wait);
     this.reader = new RingReader(streams, 0, replica);
+    this.readers = [this.reader];
     this.applier = new Applier(streams, parts.attachment, replica, thread);
     this.set = new ConflictOrderedSet(SET_SIZE, parts.model.name === 'sdpe' ? 'keys' : 'pairwise');
     this.stageBytes = new Uint8Array(streams.maxRun * SLOT);
@@ -171,6 +173,7 @@ class Scheduler implements ModelThread {
 
 /** Executes what the scheduler gives it. */
 class Worker implements ModelThread {
+  readonly readers = [];
   private readonly parts: ThreadParts;
   private readonly signals: Signals;
   private readonly applier: Applier;

@@ -1,0 +1,100 @@
+/**
+ * What commands came to, kept for the case that their answers are lost with the home replica. Every replica keeps the same
+ * of every write, wherever it stands in the order; of a read only the home replica keeps that it was answered.
+ *
+ * A client whose home replica was lost sends what is unanswered again, marked OPERATION_RESENT and with the same sequence
+ * number. A write that comes so has been carried out where it stood first, for a replica executes its streams whole and in
+ * order; so it is never carried out again: its answer is here, or the client has it already.
+ */
+import {
+  KEPT_ANSWERED, KEPT_FILLED, KEPT_LENGTH_SHIFT, KEPT_PAYLOAD, KEPT_PLACES, KEPT_SEQUENCE, KEPT_SIZE, KEPT_STATUS,
+  OPERATION_CLIENT, OPERATION_SEQUENCE, STATUS_TRUE,
+} from "../../layout/operation.ts";
+import { THREADS, THREAD_SIZE } from "../../layout/tree-memory.ts";
+import { leaveBlock, takeBlock } from "./allocator.ts";
+import { slot } from "./state.ts";
+
+/** Address of the directory: each client's table, u32, 0 until it is needed. 0 if nothing is kept. */
+export let kept: usize = 0;
+
+/** Commands that came a second time and were not carried out again. */
+export let suppressed: u32 = 0;
+
+export function setKept(directory: usize): void {
+  kept = directory;
+}
+
+// @ts-ignore: decorator
+@inline
+function tableWord(record: usize): usize {
+  return kept + (<usize>load<u32>(record, OPERATION_CLIENT) << 2);
+}
+
+/** Makes sure that there is a table for the command's client; false if there is no memory for it. */
+// @ts-ignore: decorator
+@inline
+export function keepable(record: usize): bool {
+  return atomic.load<u32>(tableWord(record)) != 0 || makeTable(tableWord(record));
+}
+
+function makeTable(word: usize): bool {
+  const table = takeBlock(KEPT_PLACES * KEPT_SIZE, (<u32>slot - THREADS) / THREAD_SIZE);
+  if (table == 0) return false;
+  // Another thread of the replica was quicker.
+  if (atomic.cmpxchg<u32>(word, 0, <u32>table) != 0) leaveBlock(table);
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline
+function entryOf(record: usize): usize {
+  const place = <usize>(load<u32>(record, OPERATION_SEQUENCE) & (KEPT_PLACES - 1));
+  return <usize>load<u32>(tableWord(record)) + place * KEPT_SIZE;
+}
+
+/** Keeps what a command came to; `length` <= 8 bytes of payload. */
+// @ts-ignore: decorator
+@inline
+export function keep(record: usize, status: i32, answered: bool, payload: usize, length: usize): void {
+  const entry = entryOf(record);
+  store<u32>(entry, load<u32>(record, OPERATION_SEQUENCE), KEPT_SEQUENCE);
+  store<u32>(
+    entry, <u32>status | KEPT_FILLED | (answered ? KEPT_ANSWERED : 0) | (<u32>length << KEPT_LENGTH_SHIFT), KEPT_STATUS,
+  );
+  if (length == 4) store<u32>(entry, load<u32>(payload), KEPT_PAYLOAD);
+  else if (length == 8) store<u64>(entry, load<u64>(payload), KEPT_PAYLOAD);
+}
+
+/** Whether a command that came again has to be answered now. */
+export function answerable(record: usize, writes: bool, replying: bool): bool {
+  const entry = entryOf(record);
+  const status = load<u32>(entry, KEPT_STATUS);
+  const here = (status & KEPT_FILLED) != 0 && load<u32>(entry, KEPT_SEQUENCE) == load<u32>(record, OPERATION_SEQUENCE);
+  if (writes) suppressed++;
+  if (!replying || (here && (status & KEPT_ANSWERED) != 0)) return false;
+  return here || !writes;
+}
+
+/** Copies a kept answer's payload out and marks it answered; its status, and above it the payload's length. */
+export function keptAnswer(record: usize, payload: usize): i32 {
+  const entry = entryOf(record);
+  const status = load<u32>(entry, KEPT_STATUS);
+  store<u32>(entry, status | KEPT_ANSWERED, KEPT_STATUS);
+  store<u64>(payload, load<u64>(entry, KEPT_PAYLOAD));
+  return <i32>((status & 0xff) | ((status >> KEPT_LENGTH_SHIFT) << 8));
+}
+
+/** Keeps what a command on several keys came to: its payload is a number, or nothing. */
+export function keepNumber(record: usize, answered: bool, number: f64, length: usize): void {
+  keep(record, STATUS_TRUE, answered, 0, 0);
+  const entry = entryOf(record);
+  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | (<u32>length << KEPT_LENGTH_SHIFT), KEPT_STATUS);
+  store<f64>(entry, number, KEPT_PAYLOAD);
+}
+
+/** That number, now answered. */
+export function keptNumber(record: usize): f64 {
+  const entry = entryOf(record);
+  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | KEPT_ANSWERED, KEPT_STATUS);
+  return load<f64>(entry, KEPT_PAYLOAD);
+}

@@ -1,0 +1,56 @@
+/**
+ * What a replica's own threads do when replicas are lost, rebuilt, or clients gone: the parts of control commands. Each
+ * runs when everything before the command has been executed in the replica, and nothing behind it.
+ */
+import {
+  CLIENT_FREE,
+  CLIENT_LEAVING,
+  CLIENT_STATE,
+  CUT_COPIED,
+  CUT_NUMBER,
+  CUT_REACHED,
+  CUT_TARGET,
+  STATE_READ_ONLY,
+  STREAMS_EPOCH,
+  STREAMS_HOME,
+  STREAMS_LAST_HOME,
+} from '../layout/streams.ts';
+import { wakeClients } from './failure.ts';
+import type { Streams } from './streams.ts';
+
+/**
+ * The replica becomes home: what follows in the streams it answers. It has executed everything that the lost home replica
+ * had executed, for that stands before the command; so direct reads may go over to it.
+ */
+export function takeOver(streams: Streams, replica: number): void {
+  const { words } = streams;
+  if (Atomics.compareExchange(words, STREAMS_HOME >> 2, -1, replica) !== -1) return;
+  Atomics.store(words, STREAMS_LAST_HOME >> 2, replica);
+  Atomics.add(words, STREAMS_EPOCH >> 2, 1);
+  Atomics.notify(words, STREAMS_EPOCH >> 2);
+  wakeClients(streams);
+}
+
+/**
+ * Stands still at a cut until the replica that is rebuilt has copied this one, or has been lost itself.
+ * @param number of the cut: an old one is passed over.
+ */
+export function standForCopy(streams: Streams, replica: number, number: number): void {
+  const { words } = streams;
+  if (Atomics.load(words, CUT_NUMBER >> 2) !== number) return;
+  Atomics.store(words, CUT_REACHED >> 2, number);
+  Atomics.notify(words, CUT_REACHED >> 2);
+  const target = words[CUT_TARGET >> 2];
+  for (;;) {
+    const copied = Atomics.load(words, CUT_COPIED >> 2);
+    const lives = (streams.alive >>> target) & (streams.alive >>> replica) & 1;
+    const current = Atomics.load(words, CUT_NUMBER >> 2) === number;
+    if (copied === number || lives === 0 || !current || streams.state > STATE_READ_ONLY) return;
+    Atomics.wait(words, CUT_COPIED >> 2, copied, 10);
+  }
+}
+
+/** Gives the slot of a client that is gone to the next one: nothing that it sent is under way any more. */
+export function freeClient(streams: Streams, client: number): void {
+  Atomics.compareExchange(streams.words, (streams.client(client) + CLIENT_STATE) >> 2, CLIENT_LEAVING, CLIENT_FREE);
+}
