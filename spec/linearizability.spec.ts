@@ -104,6 +104,25 @@ describe('execute-verify with blind guesses', () => {
   });
 });
 
+describe('the home replica is lost meanwhile', () => {
+  it.each(['opt-psmr', 'keyed', 'execute-verify'] as const)('%s', async (model) => {
+    await withStore({ model, executors: 2, replicas: 2, fanout: 4, ring: 256 }, async (store) => {
+      const clock = makeClock();
+      const load: Load = { operations: 2000, ms: 400, wide: 30, columns: false, direct: 'ranges' };
+      const logs = runClients<Operation[]>(store.handle, 'history', clientsWith(load, clock, KEYS));
+      logs.catch(() => {});
+      await until('commands', () => Atomics.load(clock, 0) > 400);
+      await store.kill(store.status().home, 0);
+      const history = (await logs).flat();
+      await until('the takeover', () => store.status().failovers === 1);
+      const last = record(store, 'last', clock);
+      last.getManySync(KEYS);
+      // Not in the order of each client: a read under way then may see what the client wrote behind it.
+      prove([...history, ...last.operations]);
+    });
+  });
+});
+
 describe('faults in a client', () => {
   it.each(['early', 'twice', 'lost', 'stale', 'torn'])('one that is %s is found out', async (fault) => {
     const load = fault === 'torn' ? { operations: 700, ms: 130, wide: 500 } : LOADS['single keys, direct lookups'];
