@@ -233,6 +233,115 @@ const tasks = {
     return counts;
   },
 
+  /**
+   * Writes until it is stopped, in a way that every answer is known, or proves by itself that each command was carried
+   * out once: own keys are put and deleted by turns, own counters go up by compareAndSet, each old value of an addition to
+   * a hot key is found once by all clients together. Direct reads may not go back.
+   */
+  async witness(store, { client, how, stop, marks, hot, size, direct }) {
+    const first = (client + 1) * 10_000;
+    const turns = new Array(size).fill(0);
+    const counters = [0, 0, 0];
+    const adds = new Array(hot).fill(0);
+    const seen = new Array(hot).fill(0);
+    const perHot = marks.length / hot;
+    const wrong = (text) => {
+      throw new Error(`client ${client}, ${how}: ${text}`);
+    };
+    const expect = (wanted, what) => (answer) => {
+      if (answer !== wanted) wrong(`${what} answered ${answer}, not ${wanted}`);
+    };
+    /** A command, and what its answer has to be. */
+    const next = () => {
+      const kind = below(40);
+      if (kind < 22) {
+        const i = below(size);
+        const turn = ++turns[i];
+        const key = first + i;
+        if (turn % 2 === 0) return [['delete', key], expect(true, `delete ${key}`)];
+        const name = below(2) === 0 ? 'put' : 'insert';
+        return [[name, key, turn], expect(true, `${name} ${key}, turn ${turn}`)];
+      }
+      if (kind < 26) {
+        const i = below(counters.length);
+        const key = first + 5000 + i;
+        const before = counters[i]++;
+        return [['compareAndSet', key, before, before + 1], expect(true, `compareAndSet ${key} from ${before}`)];
+      }
+      if (kind < 36) {
+        const key = below(hot);
+        adds[key]++;
+        return [
+          ['add', key, 1],
+          (before = 0) => {
+            const bit = before % 32;
+            const word = key * perHot + Math.floor(before / 32);
+            if (word >= (key + 1) * perHot) return;
+            if ((Atomics.or(marks, word, 1 << bit) >>> bit) & 1) wrong(`two additions to ${key} found ${before}`);
+          },
+        ];
+      }
+      const i = below(size);
+      const key = first + i;
+      const turn = turns[i];
+      if (kind < 38) {
+        // A read that comes again after a failover may see what its own client wrote behind it.
+        const check = (value) => {
+          for (let later = turn; later <= turns[i]; later++)
+            if (value === (later % 2 === 1 ? later : undefined)) return;
+          wrong(`get ${key} answered ${value} between turns ${turn} and ${turns[i]}`);
+        };
+        return [['get', key], check];
+      }
+      if (kind < 39) {
+        const keys = [100, 101, 102, 103];
+        const value = below(1e9);
+        if (below(2) === 0) return [['putAll', keys, keys.map(() => value)], () => {}];
+        return [
+          ['getAll', keys],
+          (values) => {
+            if (new Set(values).size !== 1) wrong(`keys written together were read as ${values}`);
+          },
+        ];
+      }
+      // On a key that is there, or is not: nothing is changed.
+      if (turn % 2 === 1) return [['insert', key, 0], expect(false, `insert ${key} again`)];
+      return [['update', key, 0], expect(false, `update ${key}, which is not there`)];
+    };
+    for (let i = 0; i < counters.length; i++) await store.put(first + 5000 + i, 0);
+    let commands = 0;
+    while (Atomics.load(stop, 0) === 0) {
+      const steps = Array.from({ length: 1 + below(60) }, next);
+      const calls = steps.map(([command]) => command);
+      let answers;
+      if (how === 'sync') {
+        if (below(4) > 0) answers = store.batchSync(calls);
+        else answers = calls.map(([name, ...rest]) => store[`${name}Sync`](...rest));
+      } else if (below(2) === 0) answers = await store.batch(calls);
+      else answers = await Promise.all(calls.map(([name, ...rest]) => store[name](...rest)));
+      for (const [i, [, check]] of steps.entries()) {
+        if (answers[i] instanceof Error) throw answers[i];
+        check(answers[i]);
+      }
+      commands += steps.length;
+      if (!direct) continue;
+      // What was answered is there, whichever replica is read now.
+      const i = below(size);
+      const value = store.tree.get(first + i);
+      expect(turns[i] % 2 === 1 ? turns[i] : undefined, `a direct read of ${first + i}`)(value);
+      const key = below(hot);
+      const now = store.tree.get(key) ?? 0;
+      if (now < seen[key]) wrong(`key ${key} went back from ${seen[key]} to ${now}`);
+      seen[key] = now;
+      if (below(8) === 0) {
+        const there = [...store.tree.range({ gte: first, lt: first + size })];
+        const wanted = turns.flatMap((turn, n) => (turn % 2 === 1 ? [[first + n, turn]] : []));
+        if (JSON.stringify(there) !== JSON.stringify(wanted)) wrong(`a direct range gave ${there}, not ${wanted}`);
+      }
+    }
+    return { commands, adds, turns, counters };
+  },
+
   /** Sends commands and answers their results. */
   batch(store, { commands }) {
     return store.batchSync(commands);

@@ -1,0 +1,400 @@
+/**
+ * Replicas are lost under load, and nobody notices but for a pause: every command is answered, once, with what it came to,
+ * and carried out once; direct reads never go back. When the last replica is lost, everybody is told.
+ */
+import diagnostics from 'node:diagnostics_channel';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { Attachment } from '../dist/engine/attachment.js';
+import { ValueCodec } from '../dist/engine/values.js';
+import { connect, type ModelName, modelNames, open, type StoreEvent } from '../dist/index.js';
+import { HEADER_ROOT } from '../dist/layout/tree-memory.js';
+import { Witnesses } from './support/drills.ts';
+import { ThreadWatch } from './support/os-threads.ts';
+import { type Random, seeded } from './support/random.ts';
+import {
+  type AnyStore,
+  agreeOnReplicas,
+  ClientThread,
+  codeOf,
+  inTime,
+  stall,
+  until,
+  withStore,
+} from './support/stores.ts';
+
+const MODELS = modelNames.filter((name) => name !== 'direct');
+
+/** Kills of all tests of this file. */
+let kills = 0;
+let ran = 0;
+beforeEach(() => {
+  ran++;
+});
+
+const able = (store: AnyStore) =>
+  store
+    .status()
+    .replicas.filter(({ state }) => state === 'home' || state === 'ready')
+    .map(({ replica }) => replica);
+
+/** All replicas are there, and one of them is home. */
+const whole = (store: AnyStore) => able(store).length === store.status().replicas.length && store.status().home >= 0;
+
+type Drill = 'home' | 'other' | "home's thread" | "another's thread" | 'two in a row' | 'while it is rebuilt';
+
+/** One drill; kills that lost a replica. */
+async function drill(store: AnyStore, random: Random, kind: Drill): Promise<void> {
+  const { threads } = store.stats();
+  const { home, losses } = store.status();
+  const others = able(store).filter((replica) => replica !== home);
+  const kill = async (replica: number, thread?: number) => {
+    kills++;
+    await store.kill(replica, thread);
+  };
+  let lost = 1;
+  if (kind === 'home') await kill(home);
+  else if (kind === "home's thread") await kill(home, random.below(threads));
+  else if (kind === 'other') await kill(random.pick(others));
+  else if (kind === "another's thread") await kill(random.pick(others), random.below(threads));
+  else if (kind === 'two in a row') {
+    // The second one may be the one that is just taking over.
+    const first = store.kill(home, random.below(threads));
+    kills++;
+    await kill(others[0]);
+    await first;
+    lost = 2;
+  } else {
+    const victim = random.pick(others);
+    await kill(victim);
+    const state = () => store.status().replicas[victim].state;
+    await until('it is being rebuilt', () => store.status().losses > losses && state() !== 'lost');
+    if (state() === 'rebuilding') await kill(victim, random.below(threads));
+  }
+  await until(`${kind}: the loss is known`, () => store.status().losses >= losses + lost);
+}
+
+describe('under load', () => {
+  const CASES = MODELS.flatMap((model) => [2, 3].map((replicas): [ModelName, number] => [model, replicas]));
+
+  it.each(CASES)(
+    '%s, %d replicas: clients of all kinds go on, and every command is carried out once',
+    async (model, replicas) => {
+      await seeded(`failover ${model} ${replicas}`, async (random) => {
+        const options = { model, replicas, executors: 2, fanout: 4, ring: 256, compareEvery: 100 } as const;
+        await withStore(options, async (store) => {
+          const events: StoreEvent[] = [];
+          store.onEvent((event) => events.push(event));
+          const witnesses = await Witnesses.start(store, ['sync', 'async', 'sync']);
+          const before = kills;
+          const kinds: Drill[] = [
+            'home',
+            'other',
+            "home's thread",
+            "another's thread",
+            "home's thread",
+            'while it is rebuilt',
+          ];
+          if (replicas > 2) kinds.push('two in a row', 'home', 'two in a row');
+          else kinds.push('home', "another's thread", 'home');
+          for (const kind of random.shuffled(kinds)) {
+            await witnesses.check();
+            await drill(store, random, kind);
+            await inTime('an own call', store.add(200_000, 1));
+            await until(`${kind}: all replicas are back`, () => whole(store));
+          }
+          expect(kills - before).toBeGreaterThanOrEqual(9);
+          await witnesses.end(store);
+          expect(store.tree.get(200_000)).toBe(kinds.length);
+          const status = store.status();
+          expect(status).toMatchObject({ state: 'open', divergedAt: undefined });
+          expect(status.failovers).toBeGreaterThanOrEqual(4);
+          expect(status.lastPauseMs).toBeGreaterThan(0);
+          expect(status.longestPauseMs).toBeGreaterThanOrEqual(status.lastPauseMs);
+          expect(status.longestPauseMs).toBeLessThan(20_000);
+          await until(
+            'events have come',
+            () => events.filter(({ type }) => type === 'rebuilt').length === status.rebuilds,
+          );
+          const count = (type: string) => events.filter((event) => event.type === type).length;
+          expect([count('lost'), count('failover')]).toEqual([status.losses, status.failovers]);
+          for (const event of events) {
+            expect(['lost', 'failover', 'rebuilt', 'rebuild-failed', 'client-lost']).toContain(event.type);
+            if (event.type === 'rebuild-failed') expect(event.final, event.reason).toBe(false);
+            if (event.type === 'failover') expect(event.pauseMs).toBeGreaterThan(0);
+            if (event.type === 'lost')
+              expect(['a thread was ended', 'it could not be rebuilt']).toContain(event.reason);
+          }
+          await agreeOnReplicas(store, [...store.tree.range()]);
+        });
+      })();
+    },
+  );
+
+  it('calls that block the very thread that opened the store', async () => {
+    await withStore({ executors: 2, replicas: 2, fanout: 4, ring: 256 }, async (store) => {
+      let sum = 0;
+      for (let round = 1; round <= 10; round++) {
+        const { home } = store.status();
+        kills++;
+        const killed = store.kill(home, round % 2);
+        // Nothing that comes to this thread's event loop is needed.
+        for (let i = 0; i < 3000; i++) {
+          const before = store.addSync(7, 1);
+          if ((before ?? 0) !== sum++) throw new Error(`addition ${sum} found ${before}`);
+          if (i % 50 === 0 && store.tree.get(7) !== sum) throw new Error(`${sum} additions, read ${store.tree.get(7)}`);
+        }
+        while (store.status().failovers < round) store.getSync(7);
+        await killed;
+        await until('it is back', () => whole(store));
+      }
+      expect(store.tree.get(7)).toBe(30_000);
+      await agreeOnReplicas(store, [...store.tree.range()]);
+    });
+  });
+
+  it('is told by events and by diagnostics channels, until nobody wants to know any more', async () => {
+    await withStore({ executors: 1, replicas: 2 }, async (store) => {
+      const told: string[] = [];
+      const heard: unknown[] = [];
+      const end = store.onEvent(({ type }) => told.push(type));
+      const channels = ['lost', 'failover', 'rebuilt'].map((type) => `sabtree:${type}`);
+      const hear = (message: unknown, name: string | symbol) => {
+        const { store: whose, ...event } = message as { store: unknown; type: string };
+        expect(whose).toBe(store);
+        expect(name).toBe(`sabtree:${event.type}`);
+        heard.push(event);
+      };
+      for (const channel of channels) diagnostics.subscribe(channel, hear);
+      kills++;
+      await store.kill(0);
+      await until('it is back', () => told.includes('rebuilt') && whole(store));
+      expect(told).toEqual(['lost', 'failover', 'rebuilt']);
+      expect(heard).toMatchObject([
+        { type: 'lost', replica: 0, home: true, reason: 'a thread was ended' },
+        { type: 'failover', replica: 1, pauseMs: expect.any(Number) },
+        { type: 'rebuilt', replica: 0, from: 1, ms: expect.any(Number) },
+      ]);
+      expect(store.status()).toMatchObject({ home: 1, losses: 1, failovers: 1, rebuilds: 1, clientsLost: 0 });
+      for (const channel of channels) diagnostics.unsubscribe(channel, hear);
+      end();
+      kills++;
+      await store.kill(1);
+      await until('it is back again', () => store.status().rebuilds === 2);
+      await store.count();
+      expect(told.length).toBe(3);
+      expect(heard.length).toBe(3);
+      // Drills have to name what there is.
+      for (const wrong of [[2], [-1], [0, 1], [0.5], ['0']] as [number, number?][]) {
+        expect(await codeOf(() => store.kill(...wrong))).toBe('ERR_OPTION');
+      }
+      expect(await codeOf(() => store.clientExited(64))).toBe('ERR_OPTION');
+      // A client that is there and well may not be named, but one that is not used is passed over.
+      await store.clientExited(63);
+    });
+  });
+});
+
+describe('the last replica', () => {
+  it.each(MODELS)('%s: when it is lost, everybody is told, and nobody hangs', async (model) => {
+    const options = { model, executors: 2, replicas: 2, fanout: 4, ring: 256, rebuild: false } as const;
+    await withStore(options, async (store) => {
+      const events: StoreEvent[] = [];
+      store.onEvent((event) => events.push(event));
+      await store.put(9, 9);
+      const witnesses = await Witnesses.start(store, ['sync', 'async']);
+      await until('load', () => store.stats().commands > 200);
+      kills++;
+      await store.kill(0, 0);
+      await until('another one took over', () => store.status().home === 1);
+      await store.put(10, 10);
+      const own = Array.from({ length: 500 }, (_, i) => codeOf(() => store.put(300_000 + i, i)));
+      kills++;
+      await store.kill(1, store.stats().threads - 1);
+      const codes = await inTime('own calls', Promise.all(own));
+      for (const code of codes) expect(['no error', 'ERR_REPLICAS_LOST']).toContain(code);
+      for (const failure of await witnesses.failures())
+        expect(failure).toMatch(/the last replica was lost: a thread was ended|has been latched by thread/);
+      for (const call of [
+        () => store.put(1, 1),
+        () => store.getSync(1),
+        () => store.digests(),
+        () => connect(store.handle),
+      ])
+        expect(await codeOf(call), String(call)).toBe('ERR_REPLICAS_LOST');
+      await until('it is told', () => events.some(({ type }) => type === 'failed'));
+      expect(store.status()).toMatchObject({ state: 'failed', home: -1, losses: 2, failovers: 1, rebuilds: 0 });
+      expect(store.status().replicas.map(({ state }) => state)).toEqual(['lost', 'lost']);
+      // What was answered stays readable, as far as the dead threads have left no latch.
+      const direct = await codeOf(() => {
+        expect([store.tree.get(9), store.tree.get(10)]).toEqual([9, 10]);
+        for (const [i, code] of codes.entries()) {
+          if (code === 'no error' && store.tree.get(300_000 + i) !== i) throw new Error(`key ${300_000 + i} is gone`);
+        }
+      });
+      expect(['no error', 'ERR_LATCH_LOST']).toContain(direct);
+    });
+  });
+
+  it('and the one before it at the same moment', async () => {
+    await seeded('all at once', async (random) => {
+      for (let round = 0; round < 6; round++) {
+        await withStore({ executors: 2, replicas: 3, fanout: 4, ring: 256 }, async (store) => {
+          const witnesses = await Witnesses.start(store, ['async']);
+          await until('load', () => store.stats().commands > 100);
+          kills += 3;
+          await Promise.all(random.shuffled([0, 1, 2]).map((replica) => store.kill(replica, random.below(2))));
+          await until('the end', () => store.status().state === 'failed');
+          for (const failure of await witnesses.failures())
+            expect(failure).toMatch(/the last replica was lost|has been latched by thread/);
+          expect(await codeOf(() => store.put(1, 1))).toBe('ERR_REPLICAS_LOST');
+        });
+      }
+    })();
+  });
+
+  it('is lost to everybody when the supervisor ends: nobody would notice anything any more', async () => {
+    const watch = new ThreadWatch();
+    await watch.begin();
+    const store = (await open({
+      key: 'u32',
+      value: 'f64',
+      executors: 2,
+      replicas: 2,
+      memory: '16MB',
+    })) as unknown as AnyStore;
+    await store.put(1, 1);
+    const threads = ['sync', 'async'].map(
+      (how, client) => new ClientThread<{ code: string }>(store.handle, 'load', { how, client }),
+    );
+    await inTime('clients connect', Promise.all(threads.map(({ connected }) => connected)));
+    const { supervision } = store as unknown as { supervision: { thread: { terminate(): Promise<void> } } };
+    await supervision.thread.terminate();
+    for (const { result } of threads) expect((await inTime('a client ends', result)).code).toBe('ERR_REPLICAS_LOST');
+    await Promise.all(threads.map(({ worker }) => worker.terminate()));
+    expect(await codeOf(() => store.put(1, 1))).toBe('ERR_REPLICAS_LOST');
+    expect(store.status().state).toBe('failed');
+    await inTime('close', store.close());
+    await watch.end();
+  });
+});
+
+describe('a replica that cannot go on', () => {
+  it.each([
+    ['home', 0],
+    ['another', 1],
+  ])('%s, at a latch that is never given back: it is lost, and comes back', async (_, replica) => {
+    await withStore({ executors: 2, replicas: 2, fanout: 4, ring: 256, latchTimeout: 300 }, async (store) => {
+      const events: StoreEvent[] = [];
+      store.onEvent((event) => events.push(event));
+      const witnesses = await Witnesses.start(store, ['sync', 'async'], { direct: false });
+      await until('load', () => store.stats().commands > 100);
+      latchRoot(store, replica);
+      await until('it is lost', () => store.status().losses === 1);
+      await until('it is back', () => whole(store));
+      expect(events[0]).toMatchObject({
+        type: 'lost',
+        replica,
+        home: replica === 0,
+        reason: 'a latch was never given back',
+      });
+      expect(store.status()).toMatchObject({ state: 'open', home: 1 - replica, losses: 1 });
+      await witnesses.end(store);
+      await agreeOnReplicas(store, [...store.tree.range()]);
+    });
+  });
+
+  it.each([
+    ['home', 0],
+    ['another', 1],
+  ])('%s, that stands still: it is taken out after a while, and comes back', async (_, replica) => {
+    const options = {
+      executors: 2,
+      replicas: 2,
+      fanout: 4,
+      ring: 256,
+      latchTimeout: 60_000,
+      stallTimeout: 1500,
+    } as const;
+    await withStore(options, async (store) => {
+      const events: StoreEvent[] = [];
+      store.onEvent((event) => events.push(event));
+      const keys = Array.from({ length: 500 }, (_, i) => 300_000 + i);
+      await store.putMany(keys, keys);
+      await store.digests();
+      stall(store, replica);
+      const witnesses = await Witnesses.start(store, ['sync', 'async'], { direct: false });
+      await until('it is lost', () => store.status().losses === 1);
+      await until('it is back', () => whole(store));
+      expect(events[0]).toMatchObject({ type: 'lost', replica, reason: 'it made no progress' });
+      expect(await inTime('an own call', store.putMany(keys, keys))).toBe(0);
+      await witnesses.end(store);
+      await agreeOnReplicas(store, [...store.tree.range()]);
+    });
+  });
+
+  it('the only one, at a latch that is never given back: everybody is told', async () => {
+    await withStore({ executors: 2, replicas: 1, fanout: 4, latchTimeout: 300 }, async (store) => {
+      await store.put(1, 1);
+      const release = stall(store, 0);
+      const calls = Array.from({ length: 20 }, (_, i) => codeOf(() => store.put(i, i)));
+      expect(new Set(await inTime('calls', Promise.all(calls)))).toEqual(new Set(['ERR_LATCH_LOST']));
+      expect(await codeOf(() => store.getSync(1))).toBe('ERR_LATCH_LOST');
+      expect(await codeOf(() => connect(store.handle))).toBe('ERR_LATCH_LOST');
+      // And so is who reads directly, as long as it is not given back.
+      expect(await codeOf(() => store.tree.get(1))).toBe('ERR_LATCH_LOST');
+      release();
+      expect(store.tree.get(1)).toBe(1);
+    });
+  });
+
+  it.each([
+    ['home', 0, true],
+    ['another', 1, true],
+    ['home', 0, false],
+    ['another', 1, false],
+  ])('%s, out of memory, which the others have: they go on (replica %d, rebuild: %s)', async (_, replica, rebuild) => {
+    const options = { executors: 2, replicas: 2, fanout: 4, ring: 256, memory: '16MB', rebuild } as const;
+    await withStore(options, async (store) => {
+      const events: StoreEvent[] = [];
+      store.onEvent((event) => events.push(event));
+      const few = Array.from({ length: 200 }, (_, i) => i);
+      await store.putMany(few, few);
+      // Somebody takes all the memory that this replica may have.
+      const hog = new Attachment(store.handle.memories[replica], undefined, new ValueCodec('f64'));
+      for (let bytes = 1 << 20; bytes >= 64; bytes >>= 1) while (hog.core.allocateBlock(bytes) !== 0);
+      const keys = Array.from({ length: 3000 }, (_, i) => 1000 + i);
+      expect(await inTime('new keys', store.putMany(keys, keys))).toBe(keys.length);
+      await until('it is lost', () => store.status().losses > 0);
+      await until('it is told', () => events.length > 0);
+      expect(events[0]).toMatchObject({
+        type: 'lost',
+        replica,
+        home: replica === 0,
+        reason: 'its memory is at its maximum',
+      });
+      // Loading it does not help, but does no harm either.
+      expect(await inTime('more', store.deleteMany(keys))).toBe(keys.length);
+      expect(await inTime('and again', store.putMany(keys, keys))).toBe(keys.length);
+      expect(store.status()).toMatchObject({ state: 'open', home: 1 - replica });
+      for (const key of [...few, ...keys]) if (store.tree.get(key) !== key) throw new Error(`key ${key} is gone`);
+      expect(store.tree.check()).toMatchObject({ entries: 3200 });
+      if (!rebuild) expect(store.status()).toMatchObject({ losses: 1, rebuilds: 0 });
+    });
+  });
+});
+
+/** Latches the root of a replica's tree for good, as soon as none of its threads has it. */
+function latchRoot(store: AnyStore, replica: number): void {
+  const { buffer } = store.handle.memories[replica];
+  const root = Atomics.load(new Uint32Array(buffer, HEADER_ROOT, 1), 0);
+  const version = new BigUint64Array(buffer, root, 1);
+  for (;;) {
+    const before = Atomics.load(version, 0) & ~1n;
+    if (Atomics.compareExchange(version, 0, before, before | 1n) === before) return;
+  }
+}
+
+afterAll(() => {
+  // With a filter only some of the tests have run.
+  if (ran >= 30) expect(kills).toBeGreaterThanOrEqual(16 * 9 + 10 + 2 + 16 + 18);
+});
