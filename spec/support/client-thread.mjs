@@ -342,14 +342,50 @@ const tasks = {
     return { commands, adds, turns, counters };
   },
 
+  /** Writes in one of several ways until its thread is ended. Keys 100 to 103 are always written together. */
+  async victim(store, { client, how }) {
+    const first = (client + 1) * 10_000;
+    const together = [100, 101, 102, 103];
+    for (let i = 1; ; i++) {
+      const keys = Array.from({ length: 1 + below(200) }, () => first + below(500));
+      const values = keys.map(() => i);
+      if (how === 'putMany') store.putManySync(keys, values);
+      else if (how === 'batch')
+        store.batchSync(keys.map((key) => (below(2) === 0 ? ['put', key, i] : ['delete', key])));
+      else if (how === 'putAll')
+        store.putAllSync(
+          together,
+          together.map(() => first + i),
+        );
+      else if (how === 'mixed') {
+        const calls = keys.slice(0, 20).map((key) => ['put', key, i]);
+        calls.push(['putAll', together, together.map(() => first + i)], ['count'], ['range', { gte: first, limit: 5 }]);
+        await store.batch(calls);
+      } else await Promise.all(keys.map((key) => store.put(key, i)));
+      store.tree.get(first + below(500));
+    }
+  },
+
   /** Sends commands and answers their results. */
   batch(store, { commands }) {
     return store.batchSync(commands);
   },
 };
 
+/** A client; where there may be none free yet, as soon as there is one. */
+async function connected() {
+  for (;;) {
+    try {
+      return await connect(handle, args.options);
+    } catch (error) {
+      if (!args.patient || error.code !== 'ERR_TOO_MANY_THREADS') throw error;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+}
+
 try {
-  const store = await connect(handle, args.options);
+  const store = await connected();
   parentPort.postMessage('connected');
   const result = await tasks[task](store, args);
   await store.close();
