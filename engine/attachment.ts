@@ -127,6 +127,8 @@ export class Attachment {
   /** Entries one atomic scan can give. */
   readonly scanCapacity: number;
   private areaReader: AreaReader | undefined;
+  /** Tells that this tree is not the one to wait in any more, if anybody can tell. */
+  isStale: (() => boolean) | undefined;
 
   constructor(memory: WebAssembly.Memory, keyCodeWanted: number | undefined, values: ValueCodec) {
     if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
@@ -307,6 +309,9 @@ export class Patience {
         this.version = version;
         this.since = performance.now();
       }
+    }
+    if (this.attachment.isStale?.()) {
+      throw new SabtreeError('ERR_LATCH_LOST', `node ${node} is latched in a tree that nobody writes any more`, node);
     }
     pauseBefore(this.tries++);
   }

@@ -34,7 +34,11 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
     this.attach = attach;
     this.attachments[home] = attachment;
     this.epoch = epoch;
+    attachment.isStale = this.isStale;
   }
+
+  /** Ends the waiting for a latch of a lost replica: the read is made again elsewhere. */
+  private readonly isStale = () => this.words[STREAMS_EPOCH >> 2] !== this.epoch;
 
   /**
    * Goes over to the home replica, waiting for it while there is none.
@@ -48,6 +52,7 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
     const { home, epoch } = homeOf(this.streams);
     const attachment = this.attachments[home] ?? this.attach(home);
     this.attachments[home] = attachment;
+    attachment.isStale = this.isStale;
     this.attachment = attachment;
     this.core = attachment.core;
     this.epoch = epoch;

@@ -112,7 +112,8 @@ class BatchSink implements Sink {
  *
  * Promise: commands are linearizable. A command's answer is given after the home replica has executed it, and every
  * replica executes it at the same place of the order. Commands of one client on the same key take effect in the order
- * in which they were given.
+ * in which they were given, but for reads that are under way when the home replica is lost: they are executed anew, and may
+ * see writes that were given after them and were under way too.
  *
  * `tree` reads the home replica directly, with no message: also linearizable, key by key, and far cheaper; but what a
  * direct range sees is one state of the home replica's tree, not a place in the order.

@@ -198,6 +198,8 @@ function integerOption(name: string, value: unknown, least: number, most: number
 /** What a supervisor may do for its store. */
 interface Supervision {
   readonly thread: ChildThread;
+  /** Resolves with why, once it has ended. */
+  readonly ended: Promise<Failure>;
   readonly control: Remote<SupervisorControl>;
 }
 
@@ -256,7 +258,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       if ((message as Partial<EventMessage> | null)?.sabtree === 'event') this.report((message as EventMessage).event);
     });
     // Without its supervisor nobody would notice a loss.
-    supervision?.thread.onEnd(() => failStreams(streams, FAILURE_EXECUTOR));
+    void supervision?.ended.then(() => failStreams(streams, FAILURE_EXECUTOR));
   }
 
   private report(event: StoreEvent): void {
@@ -466,8 +468,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 }
 
 /** Has the supervisor end all threads, then ends it. */
-async function stopSupervisor({ thread, control }: Supervision): Promise<void> {
-  const ended = new Promise<void>((resolve) => thread.onEnd(() => resolve()));
+async function stopSupervisor({ thread, control, ended }: Supervision): Promise<void> {
   const { promise: late, cancel } = timeLimit(STOP_LIMIT);
   await Promise.race([control.stop(), ended, late]);
   cancel();
@@ -593,7 +594,10 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     return { store, start() {} };
   }
   const thread = startSupervisorThread('sabtree supervisor');
-  const supervision: Supervision = { thread, control: wrap<SupervisorControl>(thread.endpoint) };
+  const ended = new Promise<Failure>((resolve) => {
+    thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
+  });
+  const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint) };
   const config: SupervisorConfig = {
     streams: streams.memory,
     memories,
@@ -606,9 +610,6 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     compareEvery,
   };
   try {
-    const ended = new Promise<Failure>((resolve) => {
-      thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
-    });
     const failure = await withLimit(
       Promise.race([supervision.control.start(config, run), ended]),
       START_LIMIT,

@@ -390,6 +390,11 @@ export class Supervisor {
     if (!this.config.rebuild) return;
     for (let again = true; again && this.open; ) {
       again = false;
+      // The lost home replica's tree is not touched before there is another one.
+      while (this.open && Atomics.load(this.words, STREAMS_HOME >> 2) === -1) {
+        if (Atomics.load(this.words, STREAMS_READY >> 2) === 0) return;
+        await sleep(1);
+      }
       for (let replica = 0; replica < shape.replicas && this.open; replica++) {
         if (this.isSet(STREAMS_ALIVE, replica) || (this.tries[replica] ?? 0) >= REBUILD_TRIES) continue;
         if (Atomics.load(this.words, STREAMS_READY >> 2) === 0) return;
