@@ -321,6 +321,8 @@ export class Supervisor {
     for (let thread = 0; thread < executors; thread++) {
       while (!mendLock(this.streams, HOLDER_BASE + replica * executors + thread)) await sleep(1);
     }
+    // Also those whom it was about to wake.
+    wakeEverybody(this.streams);
   }
 
   /** Names the next home replica if there is none, and has lost replicas rebuilt. */
@@ -595,6 +597,8 @@ export class Supervisor {
       Atomics.store(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_FREE);
     }
     this.mend(client);
+    // It may have died between taking a reader's bit and waking it: nobody else would.
+    wakeEverybody(streams);
     Atomics.add(words, STREAMS_REAPED >> 2, 1);
     this.tell({ type: 'client-lost', client });
   }
