@@ -25,7 +25,7 @@ function chaos(...args: string[]): Promise<{ code: number; out: string; err: str
 
 describe('sabtree chaos', () => {
   it('kills, goes on, and prints one JSON object; what the clients saw is linearizable', async () => {
-    const flags = ['--minutes', '0.4', '--round', '4', '--entries', '300', '--every', '100', '--clients', '2'];
+    const flags = ['--minutes', '0.25', '--round', '5', '--entries', '300', '--every', '100', '--clients', '2'];
     const { code, out, err } = await chaos(...flags, '--seed', '3', '--history', 'seen', '--json');
     expect(err).toMatch(/100 %.*0 lost, 0 twice, 0 wrong/);
     const summary = JSON.parse(out);

@@ -51,7 +51,7 @@ interface Verdict {
 }
 
 function chaos(copy: string, flags: readonly string[]): Promise<Verdict> {
-  const args = [join(copy, 'dist/cli/main.js'), 'chaos', '--json', '--seed', '11', '--patience', '4', ...flags];
+  const args = [join(copy, 'dist/cli/main.js'), 'chaos', '--json', '--seed', '11', '--patience', '2', ...flags];
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: 100_000, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
       const code = error === null ? 0 : Number(error.code);
@@ -62,7 +62,7 @@ function chaos(copy: string, flags: readonly string[]): Promise<Verdict> {
   });
 }
 
-const LOAD = ['--minutes', '0.1', '--round', '6', '--entries', '500', '--every', '60'];
+const LOAD = ['--minutes', '0.07', '--round', '4', '--entries', '500', '--every', '60'];
 const TWO = [...LOAD, '--replicas', '2', '--executors', '2'];
 
 /** Replicas other than home are slow, so that a takeover that does not wait for them shows. Right, only slow. */
