@@ -84,30 +84,22 @@ describe('under load', () => {
         await withStore(options, async (store) => {
           const events: StoreEvent[] = [];
           store.onEvent((event) => events.push(event));
-          const witnesses = await Witnesses.start(store, ['sync', 'async', 'sync']);
+          const witnesses = await Witnesses.start(store, ['sync', 'async']);
           const before = kills;
-          const kinds: Drill[] = [
-            'home',
-            'other',
-            "home's thread",
-            "another's thread",
-            "home's thread",
-            'while it is rebuilt',
-          ];
-          if (replicas > 2) kinds.push('two in a row', 'home', 'two in a row');
-          else kinds.push('home', "another's thread", 'home');
+          const kinds: Drill[] = ["home's thread", "another's thread", 'while it is rebuilt'];
+          kinds.push(random.pick(['home', 'other']), replicas > 2 ? 'two in a row' : "home's thread");
           for (const kind of random.shuffled(kinds)) {
             await witnesses.check();
             await drill(store, random, kind);
             await inTime('an own call', store.add(200_000, 1));
             await until(`${kind}: all replicas are back`, () => whole(store));
           }
-          expect(kills - before).toBeGreaterThanOrEqual(9);
+          expect(kills - before).toBeGreaterThanOrEqual(5);
           await witnesses.end(store);
           expect(store.tree.get(200_000)).toBe(kinds.length);
           const status = store.status();
           expect(status).toMatchObject({ state: 'open', divergedAt: undefined });
-          expect(status.failovers).toBeGreaterThanOrEqual(4);
+          expect(status.failovers).toBeGreaterThanOrEqual(2);
           expect(status.lastPauseMs).toBeGreaterThan(0);
           expect(status.longestPauseMs).toBeGreaterThanOrEqual(status.lastPauseMs);
           expect(status.longestPauseMs).toBeLessThan(20_000);
@@ -396,5 +388,5 @@ function latchRoot(store: AnyStore, replica: number): void {
 
 afterAll(() => {
   // With a filter only some of the tests have run.
-  if (ran >= 30) expect(kills).toBeGreaterThanOrEqual(16 * 9 + 10 + 2 + 16 + 18);
+  if (ran >= 30) expect(kills).toBeGreaterThanOrEqual(16 * 5 + 10 + 2 + 16 + 18);
 });

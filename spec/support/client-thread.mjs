@@ -324,6 +324,8 @@ const tasks = {
         check(answers[i]);
       }
       commands += steps.length;
+      // The store's own threads need the processors too.
+      Atomics.wait(stop, 0, 0, 0.5);
       if (!direct) continue;
       // What was answered is there, whichever replica is read now.
       const i = below(size);
