@@ -74,7 +74,8 @@ async function drill(store: AnyStore, random: Random, kind: Drill): Promise<void
 }
 
 describe('under load', () => {
-  const CASES = MODELS.flatMap((model) => [2, 3].map((replicas): [ModelName, number] => [model, replicas]));
+  // Two and three replicas by turns; sabtree chaos tries the others.
+  const CASES = MODELS.map((model, i): [ModelName, number] => [model, 2 + (i % 2)]);
 
   it.each(CASES)(
     '%s, %d replicas: clients of all kinds go on, and every command is carried out once',
@@ -388,5 +389,5 @@ function latchRoot(store: AnyStore, replica: number): void {
 
 afterAll(() => {
   // With a filter only some of the tests have run.
-  if (ran >= 30) expect(kills).toBeGreaterThanOrEqual(16 * 5 + 10 + 2 + 16 + 18);
+  if (ran >= 22) expect(kills).toBeGreaterThanOrEqual(8 * 5 + 10 + 2 + 16 + 18);
 });
