@@ -50,8 +50,8 @@ interface Verdict {
   readonly troubles: readonly string[];
 }
 
-function chaos(copy: string, flags: readonly string[]): Promise<Verdict> {
-  const args = [join(copy, 'dist/cli/main.js'), 'chaos', '--json', '--seed', '11', '--patience', '2', ...flags];
+function chaos(copy: string, flags: readonly string[], seed: number): Promise<Verdict> {
+  const args = [join(copy, 'dist/cli/main.js'), 'chaos', '--json', '--seed', `${seed}`, '--patience', '2', ...flags];
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: 100_000, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
       const code = error === null ? 0 : Number(error.code);
@@ -74,7 +74,7 @@ const SLOW: Change = {
 
 describe('without a planted bug', () => {
   it('chaos passes, also when replicas lag', async () => {
-    const verdict = await chaos(plant([SLOW]), [...TWO, '--models', 'keyed']);
+    const verdict = await chaos(plant([SLOW]), [...TWO, '--models', 'keyed'], 11);
     expect(verdict).toMatchObject({ code: 0, lost: 0, twice: 0, wrong: 0, replicasEqual: true, troubles: [] });
     expect(verdict.kills).toBeGreaterThan(5);
     expect(verdict.resent).toBeGreaterThan(0);
@@ -153,7 +153,11 @@ describe('a planted bug is caught', () => {
       'what a dead client had claimed is not filled',
       [...TWO, '--models', 'keyed', '--clients', '6'],
       [
-        { file: 'workers/repair.js', from: "if (standing === 'open')\n        fill(ring, claim, []);", to: '' },
+        {
+          file: 'workers/repair.js',
+          from: "if (standing === 'open')\n        fill(ring, claim.position, claim.slots, []);",
+          to: '',
+        },
         // Clients that die claim slowly, or it would hardly ever happen.
         {
           file: 'workers/ring.js',
@@ -165,9 +169,16 @@ describe('a planted bug is caught', () => {
   ])(
     '%s',
     async (_, flags, changes) => {
-      const { code, lost, twice, wrong, replicasEqual, troubles } = await chaos(plant(changes), flags);
-      expect(code).toBe(1);
-      expect(lost + twice + wrong > 0 || !replicasEqual || troubles.length > 0).toBe(true);
+      const copy = plant(changes);
+      // Whether a kill falls where it shows is chance: a few tries, each with kills of its own.
+      for (const seed of [11, 12, 13, 14, 15]) {
+        const { code, lost, twice, wrong, replicasEqual, troubles } = await chaos(copy, flags, seed);
+        if (code === 0) continue;
+        expect(code).toBe(1);
+        expect(lost + twice + wrong > 0 || !replicasEqual || troubles.length > 0).toBe(true);
+        return;
+      }
+      throw new Error('five runs did not notice the bug');
     },
     120_000,
   );
