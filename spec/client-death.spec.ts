@@ -2,9 +2,13 @@
  * Threads with clients are ended at any moment, while they write in every way there is: the others go on, what the dead
  * had is given back, and nothing is half done.
  */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { connect, type ModelName, modelNames } from '../dist/index.js';
-import { CLIENT_FREE, CLIENT_STATE } from '../dist/layout/streams.js';
+import { NODE_COUNT, VERSION_COUNT_SHIFT, VERSION_OWNER_SHIFT } from '../dist/layout/node.js';
+import { CLIENT_FREE, CLIENT_STATE, CLIENT_THREAD } from '../dist/layout/streams.js';
+import { HEADER_BRANCH_CHILDREN, HEADER_ROOT } from '../dist/layout/tree-memory.js';
 import { Witnesses } from './support/drills.ts';
 import { type Random, seeded } from './support/random.ts';
 import { type AnyStore, agreeOnReplicas, ClientThread, codeOf, inTime, until, withStore } from './support/stores.ts';
@@ -122,6 +126,72 @@ describe('clients whose threads end while they write', () => {
         expect(uses(store).threads.every((threads) => threads <= 2 + 2)).toBe(true);
       });
     })();
+  });
+
+  it('that end while they connect, too', async () => {
+    await seeded('death at the door', async (random) => {
+      await withStore({ executors: 2, replicas: 2, clients: 8, ring: 256, memory: '64MB' }, async (store) => {
+        const before = uses(store);
+        for (let round = 0; round < 12; round++) {
+          const workers = [0, 1].map(() => {
+            const worker = new Worker(new URL('./support/client-thread.mjs', import.meta.url), {
+              workerData: {
+                handle: store.handle,
+                task: 'victim',
+                args: { client: 5, how: 'putMany', announce: true },
+                seed: round,
+              },
+            });
+            worker.on('error', () => {});
+            return worker;
+          });
+          await inTime('workers', Promise.all(workers.map((worker) => once(worker, 'message'))));
+          const end = performance.now() + random.below(40) / 2;
+          while (performance.now() < end);
+          await Promise.all(workers.map((worker) => worker.terminate()));
+          kills += 2;
+        }
+        if (!LINUX) for (let client = 1; client < 8; client++) await store.clientExited(client);
+        await until('all slots are free', () => slots(store).filter((state) => state === CLIENT_FREE).length === 7);
+        expect(await inTime('an own call', store.put(1, 1))).toBe(true);
+        expect(uses(store).threads).toEqual(before.threads);
+      });
+    })();
+  });
+
+  it('latches that a dead reader held are given back: nothing was changed under them', async () => {
+    await withStore({ executors: 2, replicas: 1, clients: 4, fanout: 4, latchTimeout: 500 }, async (store) => {
+      const keys = Array.from({ length: 500 }, (_, i) => i);
+      await store.putMany(keys, keys);
+      const { buffer } = store.handle.memories[0];
+      const words = new Uint32Array(buffer);
+      const versions = new BigUint64Array(buffer);
+      for (let round = 0; round < 5; round++) {
+        const client = await connect<number, number>(store.handle);
+        expect(client.tree.get(round)).toBe(round);
+        // As a scan of many leaves leaves them that is broken off: latched, and not changed.
+        const leaves: number[] = [];
+        const visit = (node: number): void => {
+          const head = words[(node + NODE_COUNT) >> 2];
+          const children = (node + words[HEADER_BRANCH_CHILDREN >> 2]) >> 2;
+          if (head >>> 16 === 0) leaves.push(node);
+          else for (const child of words.subarray(children, children + (head & 0xffff) + 1)) visit(child);
+        };
+        visit(words[HEADER_ROOT >> 2]);
+        for (const leaf of leaves.slice(round, round + 40)) {
+          const count = versions[leaf >> 3] >> BigInt(VERSION_COUNT_SHIFT);
+          const owner = BigInt(client.tree.thread) << BigInt(VERSION_OWNER_SHIFT);
+          versions[leaf >> 3] = (count << BigInt(VERSION_COUNT_SHIFT)) | owner | 1n;
+        }
+        Atomics.store(store.streams.words, (store.streams.client(client.id) + CLIENT_THREAD) >> 2, 2 ** 30);
+        await store.clientExited(client.id);
+        expect(await inTime('writes', store.putMany(keys, keys))).toBe(0);
+        expect(await inTime('and structure changes', store.deleteMany(keys.slice(100, 400)))).toBe(300);
+        expect(await inTime('the other way', store.putMany(keys, keys))).toBe(300);
+        expect(store.tree.check()).toMatchObject({ entries: 500, quiet: true });
+      }
+      expect(store.status()).toMatchObject({ state: 'open', losses: 0, clientsLost: 5 });
+    });
   });
 
   it.runIf(LINUX)('one that is well is not taken for dead, and one that left early leaves nothing behind', async () => {

@@ -325,6 +325,33 @@ describe('a replica that cannot go on', () => {
     });
   });
 
+  it('home, and whoever reads there directly: they go on in the next one, without waiting for the latch', async () => {
+    const options = {
+      executors: 2,
+      replicas: 2,
+      fanout: 4,
+      latchTimeout: 60_000,
+      stallTimeout: 60_000,
+      rebuild: false,
+    } as const;
+    await withStore(options, async (store) => {
+      const witnesses = await Witnesses.start(store, ['sync', 'async']);
+      await until('load', () => store.stats().commands > 100);
+      latchRoot(store, 0);
+      // By now all of them wait at the root.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      kills++;
+      await store.kill(0);
+      await until('another one takes over', () => store.status().home === 1);
+      await inTime('an own call', store.put(300_000, 1));
+      expect(store.tree.get(300_000)).toBe(1);
+      const { commands } = store.stats();
+      await until('they go on', () => store.stats().commands > commands + 200);
+      await witnesses.end(store);
+      expect(store.status()).toMatchObject({ state: 'open', losses: 1, failovers: 1 });
+    });
+  });
+
   it('the only one, at a latch that is never given back: everybody is told', async () => {
     await withStore({ executors: 2, replicas: 1, fanout: 4, latchTimeout: 300 }, async (store) => {
       await store.put(1, 1);

@@ -376,6 +376,7 @@ const tasks = {
 
 /** A client; where there may be none free yet, as soon as there is one. */
 async function connected() {
+  if (args.announce) parentPort.postMessage('connecting');
   for (;;) {
     try {
       return await connect(handle, args.options);
