@@ -6,7 +6,16 @@ import diagnostics from 'node:diagnostics_channel';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Attachment } from '../dist/engine/attachment.js';
 import { ValueCodec } from '../dist/engine/values.js';
-import { connect, type ModelName, modelNames, open, type StoreEvent } from '../dist/index.js';
+import {
+  connect,
+  type ModelName,
+  modelNames,
+  open,
+  SharedTree,
+  type StoreEvent,
+  type TreeReader,
+} from '../dist/index.js';
+import { STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../dist/layout/streams.js';
 import { HEADER_ROOT } from '../dist/layout/tree-memory.js';
 import { Witnesses } from './support/drills.ts';
 import { ThreadWatch } from './support/os-threads.ts';
@@ -183,6 +192,65 @@ describe('under load', () => {
       expect(await codeOf(() => store.clientExited(64))).toBe('ERR_OPTION');
       // A client that is there and well may not be named, but one that is not used is passed over.
       await store.clientExited(63);
+    });
+  });
+});
+
+describe('a direct read that is under way when another replica becomes home', () => {
+  /** Each of them finds something else in replica 1. */
+  const READS: Readonly<Record<string, (tree: TreeReader<number, number>) => unknown>> = {
+    get: (tree) => tree.get(777),
+    has: (tree) => tree.has(777),
+    getMany: (tree) => [...tree.getMany([1, 777])],
+    last: (tree) => tree.last(),
+    floor: (tree) => tree.floor(800),
+    ceiling: (tree) => tree.ceiling(700),
+    range: (tree) => [...tree.range({ gte: 498 })],
+    reverse: (tree) => [...tree.range({ lt: 900, gt: 490, reverse: true })],
+    forRange: (tree) => {
+      let sum = 0;
+      tree.forRange({ gte: 400 }, (_, value) => {
+        sum += value;
+      });
+      return sum;
+    },
+    check: (tree) => tree.check().entries,
+  };
+
+  it.each(Object.keys(READS))('%s: is made again there', async (name) => {
+    await withStore({ executors: 1, replicas: 2, fanout: 4, compareEvery: 0 }, async (store) => {
+      const keys = Array.from({ length: 500 }, (_, i) => i);
+      await store.putMany(keys, keys);
+      await store.digests();
+      const other = store.replica(1) as TreeReader<number, number>;
+      const { handle } = other;
+      const writer = SharedTree.attach<number, number>(handle);
+      writer.put(777, 7);
+      writer.close();
+      const tree = store.tree as unknown as TreeReader<number, number> & { core: object };
+      const read = READS[name];
+      const [before, wanted] = [read(tree), read(other)];
+      expect(before).not.toEqual(wanted);
+      // Behind the first call of the core the home replica is another one.
+      const { words } = store.streams;
+      const { core } = tree.attachment;
+      let calls = 0;
+      const trap: Record<string, unknown> = {};
+      for (const [call, act] of Object.entries(core) as [string, (...given: unknown[]) => unknown][]) {
+        trap[call] = (...args: unknown[]) => {
+          const answer = act(...args);
+          if (calls++ === 0) {
+            Atomics.store(words, STREAMS_HOME >> 2, 1);
+            Atomics.store(words, STREAMS_LAST_HOME >> 2, 1);
+            Atomics.add(words, STREAMS_EPOCH >> 2, 2);
+          }
+          return answer;
+        };
+      }
+      tree.core = trap as never;
+      tree.attachment.core = trap as never;
+      expect(read(tree)).toEqual(wanted);
+      expect(calls).toBeGreaterThan(0);
     });
   });
 });

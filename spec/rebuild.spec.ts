@@ -14,6 +14,8 @@ import { NODE_COUNT, NODE_KEYS, VERSION_COUNT_SHIFT, VERSION_OWNER_SHIFT } from 
 import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, SLOT, STATUS_TRUE } from '../dist/layout/operation.js';
 import { RING_CLAIM, STREAMS_ALIVE } from '../dist/layout/streams.js';
 import {
+  BLOCK_PREFIX,
+  BLOCK_SIZE,
   HEADER_BRANCH_CHILDREN,
   HEADER_BUMP,
   HEADER_NODE_SIZE,
@@ -161,11 +163,19 @@ describe('emptying a tree', () => {
     memory.grow(0);
     for (const [i, at] of theirs.entries()) bytes().fill(0xaa, at, at + sizes[i]);
     for (const [i, at] of kept.entries()) bytes().fill(0xbb, at, at + sizes[i]);
+    let another = 0;
     for (let life = 0; life < 20; life++) {
       const bump = new Uint32Array(memory.buffer)[HEADER_BUMP >> 2];
       resetTree(memory, [dead.thread]);
       const next = attach();
       expect(next.thread).toBe(dead.thread);
+      // Its work block stays with the slot, and is nobody's area.
+      const work = next.core.blockAddress();
+      const own = next.core.allocateBlock(new Uint32Array(memory.buffer)[(work - BLOCK_PREFIX + BLOCK_SIZE) >> 2]);
+      expect(work).toBe(dead.core.blockAddress());
+      expect(own).not.toBe(work);
+      if (life > 0) expect(own).toBe(another);
+      another = own;
       // All of them again, in whatever order, and clean.
       const again = sizes.toReversed().map((size) => next.core.allocateBlock(size));
       expect([...again].sort()).toEqual([...theirs].sort());
@@ -174,7 +184,7 @@ describe('emptying a tree', () => {
         expect(block.every((byte) => byte === 0)).toBe(true);
         block.fill(0xcc);
       }
-      expect(new Uint32Array(memory.buffer)[HEADER_BUMP >> 2]).toBe(bump);
+      if (life > 0) expect(new Uint32Array(memory.buffer)[HEADER_BUMP >> 2]).toBe(bump);
       for (const [i, at] of kept.entries()) {
         expect(
           bytes()
@@ -367,6 +377,45 @@ describe.each([0, 2 ** 31 - 500, 2 ** 32 - 500])('a reader that takes aside, fro
 });
 
 describe('a reader that joins while others write', () => {
+  // What the supervisor does when a replica's threads are ready to join.
+  const { gate } = Supervisor.prototype as unknown as { gate(this: object, replica: number): void };
+
+  it('also those that were just looking at the readers when it joined', () => {
+    for (const start of [0, 2 ** 31 - 20, 2 ** 32 - 20]) {
+      const streams = streamsOf(start);
+      const { words } = streams;
+      const [ring, other] = [new GroupRing(streams, 0), new GroupRing(streams, 0)];
+      const live = new RingReader(streams, 0, 0);
+      Atomics.and(words, STREAMS_ALIVE >> 2, ~2);
+      while (ring.tryAppend(run(1, 0), 1, 0) !== FULL);
+      take(live, RING);
+      // It has seen that replica 0 is the only one; then replica 1 joins, and others write as far as both have read.
+      const { load } = Atomics;
+      let joined = 0;
+      Atomics.load = ((view: Int32Array, at: number) => {
+        const value = load(view, at);
+        if (at === STREAMS_ALIVE >> 2 && joined === 0) {
+          Atomics.load = load;
+          gate.call({ streams, words }, 1);
+          joined = load(words, streams.ringCursor(0, 1));
+          for (let i = 0; i < 20; i++) expect(other.tryAppend(run(1, i), 1, 0)).not.toBe(FULL);
+          live.advance(live.poll(RING));
+        }
+        return value;
+      }) as typeof load;
+      try {
+        ring.tryAppend(run(1, 20), 1, 0);
+      } finally {
+        Atomics.load = load;
+      }
+      let serial = 21;
+      while (ring.tryAppend(run(1, serial), 1, 0) !== FULL) serial++;
+      expect(serial).toBe(RING);
+      const reader = new RingReader(streams, 0, 1);
+      expect(take(reader, RING)).toEqual(Array.from({ length: RING }, (_, i) => i));
+    }
+  });
+
   it('gates the writers from there on: nothing that it has yet to read is overwritten', async () => {
     const streams = streamsOf(2 ** 32 - 20_000, 64);
     Atomics.and(streams.words, STREAMS_ALIVE >> 2, ~2);
@@ -377,8 +426,6 @@ describe('a reader that joins while others write', () => {
       ...[0, 1, 2].map((number) => new FaultThread('ring-writer', number, data)),
     ];
     await inTime('threads', Promise.all(threads.map(({ begun }) => begun)));
-    // What the supervisor does when a replica's threads are ready to join.
-    const { gate } = Supervisor.prototype as unknown as { gate(this: object, replica: number): void };
     let joins = 0;
     let slots = 0;
     const room = new Int32Array(64 * 16);
