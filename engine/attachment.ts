@@ -130,7 +130,13 @@ export class Attachment {
   /** Tells that this tree is not the one to wait in any more, if anybody can tell. */
   isStale: (() => boolean) | undefined;
 
-  constructor(memory: WebAssembly.Memory, keyCodeWanted: number | undefined, values: ValueCodec) {
+  /** @param onSlot told which slot was taken, before anything else is done with it. */
+  constructor(
+    memory: WebAssembly.Memory,
+    keyCodeWanted: number | undefined,
+    values: ValueCodec,
+    onSlot?: (thread: number) => void,
+  ) {
     if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
       throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no shared memory', memory);
     }
@@ -168,6 +174,7 @@ export class Attachment {
     this.memory = memory;
     this.values = values;
     this.thread = claimSlot(header);
+    onSlot?.(this.thread);
     this.core = instantiateCore(memory);
     if (this.core.attach(this.thread, needsFences(this.core) ? 1 : 0) !== STATUS_TRUE) {
       Atomics.store(header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);

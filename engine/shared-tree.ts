@@ -621,7 +621,11 @@ function nameOf(value: ValueType): ScalarType | 'record' {
 }
 
 /** Checks a handle and attaches to its memory. */
-function attach(handle: TreeHandle, options: AttachOptions): { attachment: Attachment; value: ScalarType | 'record' } {
+function attach(
+  handle: TreeHandle,
+  options: AttachOptions,
+  onSlot?: (thread: number) => void,
+): { attachment: Attachment; value: ScalarType | 'record' } {
   if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'tree') {
     throw new SabtreeError('ERR_NOT_A_TREE', `attach takes the handle of a tree, got ${show(handle)}`, handle);
   }
@@ -640,11 +644,16 @@ function attach(handle: TreeHandle, options: AttachOptions): { attachment: Attac
     );
   }
   const values = new ValueCodec(type as ValueType);
-  return { attachment: new Attachment(handle.memory, keyCode(handle.key), values), value: nameOf(type as ValueType) };
+  const attachment = new Attachment(handle.memory, keyCode(handle.key), values, onSlot);
+  return { attachment, value: nameOf(type as ValueType) };
 }
 
-/** Attaches this thread to a tree for reading only. @internal */
-export function attachReader<K, V>(handle: TreeHandle, options: AttachOptions = {}): TreeReader<K, V> {
-  const { attachment, value } = attach(handle, options);
+/** Attaches this thread to a tree for reading only; `onSlot` is told which slot it takes there. @internal */
+export function attachReader<K, V>(
+  handle: TreeHandle,
+  options: AttachOptions = {},
+  onSlot?: (thread: number) => void,
+): TreeReader<K, V> {
+  const { attachment, value } = attach(handle, options, onSlot);
   return new TreeReader<K, V>(attachment, handle.key, value);
 }

@@ -26,7 +26,6 @@ import {
   OP_RANGE,
   OP_UPDATE,
 } from '../layout/operation.ts';
-import { STREAMS_HOME } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
@@ -152,22 +151,21 @@ export class StoreClient<K = number, V = number> {
       throw new SabtreeError('ERR_NOT_A_TREE', "the handle lacks the replicas' memories", handle.memories);
     }
     const { layout, memories, key, value } = handle;
-    const attach = (replica: number) => {
-      const { attachment } = attachReader<K, V>(
+    // The client first: should this thread be ended meanwhile, its slots in the trees are found through it.
+    const client = this.makeClient(modelOf(handle.model), type as ValueType, options.wait ?? handle.wait);
+    const attach = (replica: number) =>
+      attachReader<K, V>(
         { sabtree: 'tree', layout, memory: memories[replica], key, value },
         { value: type as ValueType },
-      );
-      if (this.client !== undefined) noteTreeThread(streams, this.client.id, replica, attachment.thread);
-      return attachment;
-    };
-    this.tree = new HomeReader<K, V>(streams, attach, key, value);
+        (thread) => noteTreeThread(streams, client.id, replica, thread),
+      ).attachment;
     try {
-      this.client = this.makeClient(modelOf(handle.model), type as ValueType, options.wait ?? handle.wait);
-      noteTreeThread(streams, this.client.id, Atomics.load(streams.words, STREAMS_HOME >> 2), this.tree.thread);
+      this.tree = new HomeReader<K, V>(streams, attach, key, value);
     } catch (error) {
-      this.tree.close();
+      client.close();
       throw error;
     }
+    this.client = client;
   }
 
   private makeClient(model: ExecutionModel, type: ValueType, wait: WaitName): CommandClient {
