@@ -1,14 +1,19 @@
+import { VERSION_COUNT_SHIFT, VERSION_LATCHED, VERSION_OWNER_SHIFT } from '../layout/node.ts';
 import {
   BLOCK_NEXT,
   BLOCK_OWNER,
   BLOCK_PREFIX,
   BLOCK_SIZE,
+  BLOCK_VALUE,
   HEADER_BLOCKS,
   HEADER_BUMP,
   HEADER_FREE,
   HEADER_NODE_SIZE,
+  HEADER_VALUE_SIZE,
   MAX_THREADS,
   NODES,
+  SCAN_LEAF_SIZE,
+  SCAN_LEAVES,
   THREAD_BLOCK,
   THREAD_BLOCKED_NODE,
   THREAD_BRANCHES,
@@ -21,6 +26,32 @@ import {
 } from '../layout/tree-memory.ts';
 import { threadSlot } from './attachment.ts';
 import { instantiateCore } from './core.ts';
+
+/**
+ * Gives back the latches that a dead thread held for a scan: it noted each leaf, with the version at which it was latched,
+ * in its work block before it took the latch, and changed nothing.
+ */
+export function releaseScan(memory: WebAssembly.Memory, thread: number): void {
+  memory.grow(0);
+  const { buffer } = memory;
+  const header = new Uint32Array(buffer, 0, NODES >> 2);
+  const block = header[(threadSlot(thread) + THREAD_BLOCK) >> 2];
+  if (block === 0) return;
+  const nodeSize = header[HEADER_NODE_SIZE >> 2];
+  const versions = new BigUint64Array(buffer, 0, buffer.byteLength >> 3);
+  const words = new Uint32Array(buffer, 0, buffer.byteLength >> 2);
+  const held = (BigInt(thread) << BigInt(VERSION_OWNER_SHIFT)) | BigInt(VERSION_LATCHED);
+  const countShift = BigInt(VERSION_COUNT_SHIFT);
+  const value = (header[HEADER_VALUE_SIZE >> 2] + 7) & ~7;
+  const leaves = block + ((BLOCK_VALUE + 2 * value + 63) & ~63);
+  for (let i = 0; i < SCAN_LEAVES; i++) {
+    const version = versions[(leaves + i * SCAN_LEAF_SIZE) >> 3];
+    const leaf = words[(leaves + i * SCAN_LEAF_SIZE + 8) >> 2];
+    if (leaf < NODES || leaf % 64 !== 0 || leaf + nodeSize > buffer.byteLength) continue;
+    // Only if it is this thread that has it still: places beyond the last scan's leaves are older.
+    Atomics.compareExchange(versions, leaf >> 3, ((version >> countShift) << countShift) | held, version);
+  }
+}
 
 /**
  * Empties a tree all of whose writers are dead, whatever state they left it in: latches held, nodes half written. What

@@ -28,6 +28,8 @@ export const STREAMS_RING_SLOTS = STREAMS_HEADER + 24;
 export const STREAMS_REPLY_BYTES = STREAMS_HEADER + 28;
 /** Position at which all rings began. */
 export const STREAMS_START = STREAMS_HEADER + 32;
+/** Lowest bits of a key that do not count when its group is chosen. */
+export const STREAMS_LOCAL_BITS = STREAMS_HEADER + 36;
 /** One of the STATE_ codes: where the store is in its life. On a line of its own, for it is read all the time. */
 export const STREAMS_STATE = STREAMS_HEADER + 128;
 /** Why the store failed, if it did: a FAILURE_ code. */

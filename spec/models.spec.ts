@@ -98,7 +98,8 @@ describe.each(modelNames)('%s, one client', (model) => {
       const key = random.pick(KEY_TYPES);
       const values = random.pick(random.chance(0.6) ? SCALARS : VALUES);
       try {
-        await withStore({ ...shape, key, value: values.type, memory: '48MB' }, async (store) => {
+        const locality = key === 'f64' ? 1 : random.pick([1, 1, 16]);
+        await withStore({ ...shape, key, locality, value: values.type, memory: '48MB' }, async (store) => {
           // In a batch a range answers at most so many entries.
           const pool = Math.min(random.pick([20, 150]), store.rangeLimit);
           const commands = new Commands(random, key, values, pool);

@@ -371,4 +371,21 @@ describe('groups', () => {
     for (const count of counts) expect(Math.abs(count / (32_000 / groups) - 1)).toBeLessThan(0.25);
     for (let high = 0; high < 1000; high++) expect(groupOf(0, high, groups)).toBeLessThan(groups);
   });
+
+  it('keeps neighbours together, and spreads their blocks', () => {
+    for (const bits of [1, 4, 9, 16]) {
+      const counts = new Array<number>(3).fill(0);
+      for (let block = 0; block < 3000; block++) {
+        const first = Math.imul(block, 0x10001) << bits;
+        const group = groupOf(first, block, 3, bits);
+        counts[group]++;
+        for (const low of [1, (1 << bits) >> 1, (1 << bits) - 1])
+          expect(groupOf(first | low, block, 3, bits)).toBe(group);
+      }
+      for (const count of counts) expect(count).toBeGreaterThan(800);
+      // The high word counts whole, and joins on to the low one.
+      expect(groupOf(5 << bits, 0, 1000, bits)).toBe(groupOf(5, 0, 1000));
+      expect(groupOf(0, 7 << bits, 1000, bits)).toBe(groupOf(0, 7, 1000));
+    }
+  });
 });

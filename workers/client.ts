@@ -185,6 +185,7 @@ export class Client implements CommandClient {
   private many = 0;
   private readonly announcement: number;
   private readonly allGroups: number;
+  private readonly localBits: number;
   /** For each group, the groups of its executor, as a bit set. */
   private readonly beside: readonly number[];
 
@@ -241,6 +242,7 @@ export class Client implements CommandClient {
     const { maxRun } = this.multicast.rings[0];
     this.boxes = this.multicast.rings.map(() => new Outbox(maxRun * SLOT));
     this.announcement = announcementOf(streams, this.id);
+    this.localBits = streams.shape.localBits ?? 0;
     this.allGroups = groups === 32 ? -1 : (1 << groups) - 1;
     const all = Array.from({ length: groups }, (_, group) => group);
     this.beside = all.map((one) => {
@@ -296,7 +298,7 @@ export class Client implements CommandClient {
     let group = 0;
     if (point) {
       this.order.take(call.key);
-      group = groupOf(this.order.low, this.order.high, streams.shape.groups);
+      group = groupOf(this.order.low, this.order.high, streams.shape.groups, this.localBits);
       if (!this.model.toAllGroups(op)) to = 0;
     } else if (many) {
       to = this.groupsOf(op, call.key as Column);
@@ -389,7 +391,7 @@ export class Client implements CommandClient {
     let mask = keys.length === 0 ? beside[0] : 0;
     for (let i = 0; i < keys.length; i++) {
       this.order.take(keys[i]);
-      mask |= beside[groupOf(this.order.low, this.order.high, beside.length)];
+      mask |= beside[groupOf(this.order.low, this.order.high, beside.length, this.localBits)];
     }
     return mask;
   }

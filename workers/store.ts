@@ -69,6 +69,12 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly replicas?: number;
   /** Groups (streams), from `executors` to 32. Default: as many as executors. */
   readonly groups?: number;
+  /**
+   * Neighbouring integer keys that share a group, a power of two from 1 to 65536. Default 1: every key is placed by itself,
+   * so that hot neighbours spread over the executors. Blocks of some hundred let executors work on leaves of their own, for
+   * keys that are dense and evenly used.
+   */
+  readonly locality?: number;
   /** Most memory of each replica, in bytes or like '256MB'. Default 1GB, at most 4GB. */
   readonly memory?: number | string;
   /** Bytes of a node; see SharedTree. */
@@ -106,6 +112,7 @@ const OPTIONS = new Set([
   'executors',
   'replicas',
   'groups',
+  'locality',
   'memory',
   'nodeSize',
   'fanout',
@@ -538,6 +545,13 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     model.oneStream ? 1 : executors,
     MAX_GROUPS,
   );
+  const locality = integerOption('locality', options.locality ?? 1, 1, 65536);
+  if ((locality & (locality - 1)) !== 0) {
+    throw new SabtreeError('ERR_OPTION', `option locality must be a power of two, got ${locality}`, locality);
+  }
+  if (locality > 1 && options.key === 'f64') {
+    throw new SabtreeError('ERR_OPTION', `option locality is for integer keys, got ${locality} with f64`, locality);
+  }
   const ringSlots = integerOption('ring', options.ring ?? 4096, 256, 1 << 20);
   if ((ringSlots & (ringSlots - 1)) !== 0) {
     throw new SabtreeError('ERR_OPTION', `option ring must be a power of two, got ${ringSlots}`, ringSlots);
@@ -573,6 +587,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     ringSlots,
     replyBytes: REPLY_BYTES,
     start: start | 0,
+    localBits: 31 - Math.clz32(locality),
   });
   const handle: StoreHandle = {
     sabtree: 'store',

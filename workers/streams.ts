@@ -16,6 +16,7 @@ import {
   STREAMS_EXECUTORS,
   STREAMS_GROUPS,
   STREAMS_LAYOUT_VERSION,
+  STREAMS_LOCAL_BITS,
   STREAMS_MAGIC,
   STREAMS_MAGIC_WORD,
   STREAMS_READY,
@@ -44,6 +45,8 @@ export interface StreamsShape {
   readonly replyBytes: number;
   /** Position at which the rings begin. */
   readonly start: number;
+  /** Keys that differ only in so many of their low bits share a group; 0 if it is not given. */
+  readonly localBits?: number;
 }
 
 /** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
@@ -95,6 +98,7 @@ export class Streams {
     words[STREAMS_RING_SLOTS >> 2] = shape.ringSlots;
     words[STREAMS_REPLY_BYTES >> 2] = shape.replyBytes;
     words[STREAMS_START >> 2] = shape.start;
+    words[STREAMS_LOCAL_BITS >> 2] = shape.localBits ?? 0;
     words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_READY >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_STATE >> 2] = STATE_STARTING;
@@ -134,6 +138,7 @@ export class Streams {
       ringSlots: words[STREAMS_RING_SLOTS >> 2],
       replyBytes: words[STREAMS_REPLY_BYTES >> 2],
       start: words[STREAMS_START >> 2],
+      localBits: words[STREAMS_LOCAL_BITS >> 2],
     });
   }
 
@@ -200,9 +205,14 @@ export class Streams {
 
 /**
  * The group of a key, given in stored order as two words. Every replica and every client must agree on it: it depends on
- * nothing but the key and the number of groups. A multiplicative hash, so that neighbouring keys spread.
+ * nothing but the key and what the store was opened with. A multiplicative hash, so that neighbouring keys spread: each by
+ * itself, or in blocks of those that differ only in their lowest `localBits` (0 to 16) bits.
  */
-export function groupOf(low: number, high: number, groups: number): number {
+export function groupOf(low: number, high: number, groups: number, localBits = 0): number {
+  if (localBits > 0) {
+    low = (low >>> localBits) | (high << (32 - localBits));
+    high >>>= localBits;
+  }
   const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b) ^ (low >>> 16), 0x9e3779b1);
   return ((((mixed ^ (mixed >>> 15)) >>> 0) * groups) / 4294967296) >>> 0;
 }

@@ -9,7 +9,7 @@ import { releaseProxy, wrap } from 'comlink';
 import { startExecutorThread, threadLives } from '#platform';
 import { threadSlot } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { resetTree } from '../engine/reset.ts';
+import { releaseScan, resetTree } from '../engine/reset.ts';
 import type { ValueType } from '../engine/values.ts';
 import {
   OP_COMPARE,
@@ -592,7 +592,8 @@ export class Supervisor {
       const thread = streams.bytes[at];
       streams.bytes[at] = 0;
       if (thread === 0) continue;
-      // It only read, so it held no latch.
+      // It only read: what it may have latched, in a long scan, it has not changed.
+      releaseScan(config.memories[replica], thread);
       const header = new Int32Array(config.memories[replica].buffer, 0, threadSlot(thread + 1) >> 2);
       Atomics.store(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_FREE);
     }

@@ -88,6 +88,9 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
         return STATUS_BUSY;
       }
       const version = leafVersion;
+      // Noted before it is latched: if this thread dies, what it held can be found here (engine/reset.ts).
+      store<u64>(notedLeaf(leaves), version);
+      store<u32>(notedLeaf(leaves), <u32>leaf, 8);
       if (latching && !tryLatch(leaf, version)) {
         failed = true;
         break;
@@ -109,8 +112,6 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
         }
         continue;
       }
-      store<u64>(notedLeaf(leaves), version);
-      store<u32>(notedLeaf(leaves), <u32>leaf, 8);
       leaves++;
       out += take;
       const beyond = reverse ? hasLower && lowerKey > <i64>lo : hasUpper && upperKey <= <i64>hi;

@@ -18,6 +18,8 @@ export interface CellPlan {
   readonly clients: number;
   /** Most entries of a leaf; undefined for the default. */
   readonly fanout?: number;
+  /** Neighbouring keys that share a group; undefined for the default, 1. */
+  readonly locality?: number;
 }
 
 /** A median over runs, and how far they lie apart. */

@@ -31,6 +31,8 @@ export interface DrainPlan {
   readonly mixer?: MixerName;
   readonly wait?: WaitName;
   readonly fanout?: number;
+  /** Neighbouring keys that share a group; 1 if it is not given. */
+  readonly locality?: number;
   /** Share of a leaf's places that are filled at the beginning; 0.7 if it is not given. */
   readonly fill?: number;
   /**
@@ -54,7 +56,7 @@ export interface Drained {
 const NOBODY: Sink = { settle() {}, refuse() {} };
 /** Milliseconds that a drain may take, and between two looks at how far it is. */
 const LIMIT = 60_000;
-const LOOK_EVERY = 0.1;
+const LOOK_EVERY = 0.2;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** A store with filled rings whose executors stand still. */
@@ -85,7 +87,7 @@ export class FilledStore {
 
   /** @throws if the rings are too small. */
   static async open(plan: DrainPlan): Promise<FilledStore> {
-    const { model, executors, ring, mixer, fanout, wait } = plan;
+    const { model, executors, ring, mixer, fanout, locality, wait } = plan;
     const opened = await openStopped({
       key: 'u32',
       value: 'f64',
@@ -98,6 +100,7 @@ export class FilledStore {
       ...(mixer === undefined ? {} : { mixer }),
       ...(wait === undefined ? {} : { wait }),
       ...(fanout === undefined ? {} : { fanout }),
+      ...(locality === undefined ? {} : { locality }),
     });
     const filled = new FilledStore(plan, opened);
     try {
