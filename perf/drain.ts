@@ -13,12 +13,12 @@ import { type Spread, spread } from './support/measure.ts';
 import { describeMachine, machine, readFlags, short, table } from './support/report.ts';
 
 const { json, quick } = readFlags();
-const COMMANDS = quick ? 10_000 : 720_000;
+const COMMANDS = quick ? 10_000 : 760_000;
 /** Of these, commands that only warm compilers and caches up. */
-const WARM_UP = quick ? 2000 : 120_000;
+const WARM_UP = quick ? 2000 : 240_000;
 /** Entries at the beginning. */
 const ENTRIES = quick ? 5000 : 50_000;
-const RUNS = quick ? 2 : 5;
+const RUNS = quick ? 2 : 7;
 
 interface Contender {
   readonly name: string;
