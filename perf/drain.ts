@@ -1,18 +1,19 @@
 /**
  * What executors can do when nobody competes with them for the cores: rings are filled while they stand still, then they
- * are started and drain them with no client running. `npm run perf:drain -- [--json] [--quick]`. All models take turns;
+ * are started and drain them with no client running. `npm run perf:drain -- [--json] [--quick]
+ * [--workloads W,...]`. All models take turns;
  * after every run the content is compared with what the commands say.
  */
 import { type ModelName, modelNames } from '../index.ts';
 import { thisMachine } from './models/machine.ts';
 import type { Cell, Report } from './models/types.ts';
-import { type Mix, WORKLOADS } from './models/workloads.ts';
+import { workloadOf } from './models/workloads.ts';
 import { type Drained, drain, ringFor } from './support/drain.ts';
 import { drawCommands } from './support/draw.ts';
 import { type Spread, spread } from './support/measure.ts';
 import { describeMachine, machine, readFlags, short, table } from './support/report.ts';
 
-const { json, quick } = readFlags();
+const { json, quick, workloads: chosen } = readFlags();
 const COMMANDS = quick ? 10_000 : 760_000;
 /** Of these, commands that only warm compilers and caches up. */
 const WARM_UP = quick ? 2000 : 240_000;
@@ -37,8 +38,9 @@ const local = (['psmr', 'opt-psmr', 'keyed'] as const).map((model) => {
 });
 const cells: Cell[] = [];
 const lines: string[][] = [['workload', 'executors', 'model', 'commands/s (min-max)', 'x smr (min-max)']];
-for (const workload of ['inserts+deletes', 'updates', 'reads']) {
-  const mix: Mix = WORKLOADS[workload];
+for (const workload of chosen?.split(',') ?? ['inserts+deletes', 'updates', 'reads']) {
+  const mix = workloadOf(workload);
+  if (mix === undefined) throw new Error(`--workloads: ${workload} is none`);
   for (const executors of [1, 2]) {
     const contenders = executors === 1 ? models : [...models, ...local];
     const rates = new Map<Contender, number[]>(contenders.map((one) => [one, []]));

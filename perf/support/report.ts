@@ -9,17 +9,23 @@ export interface Flags {
   readonly json: boolean;
   /** Everything once, small: shows that it runs, and says nothing about speed. */
   readonly quick: boolean;
+  /** Workloads, with commas, for benchmarks that have several. */
+  readonly workloads?: string | undefined;
 }
 
 /** Reads the command line; ends the process for a flag that is not one. */
 export function readFlags(): Flags {
   try {
     const { values } = parseArgs({
-      options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        workloads: { type: 'string' },
+      },
     });
     return values;
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\nflags: --json --quick\n`);
+    process.stderr.write(`${(error as Error).message}\nflags: --json --quick --workloads W,... (drain)\n`);
     process.exit(2);
   }
 }
