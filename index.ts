@@ -1,6 +1,7 @@
 export type { CheckReport } from './engine/check.ts';
 export { type ErrorCode, SabtreeError } from './engine/errors.ts';
-export type { KeyOf, KeyType } from './engine/keys.ts';
+export type { FixedKeyType, KeyOf, KeyType, VariableKeyType } from './engine/keys.ts';
+export type { Tuple, TupleElement } from './engine/tuple.ts';
 export type { RangeIterator, RangeOptions } from './engine/range.ts';
 export { f64, i64, type RecordSchema, u64 } from './engine/record.ts';
 export {

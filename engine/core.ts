@@ -23,6 +23,8 @@ export interface Core {
   batchValuesAddress(): number;
   batchFoundAddress(): number;
   scanCapacity(): number;
+  keyPlaceAddress(which: number): number;
+  scanBytesAddress(): number;
   get(): number;
   has(): number;
   put(): number;

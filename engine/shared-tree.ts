@@ -29,7 +29,8 @@ import {
 import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
-import { type KeyOf, type KeyType, writeKey } from './keys.ts';
+import { FixedKeys } from './key-views.ts';
+import { isVariable, type KeyOf, type KeyType, writeKey } from './keys.ts';
 import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
 import { oneNaN } from './record.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
@@ -116,7 +117,7 @@ export class TreeReader<K = number, V = number> {
   /** The value of `key`, or undefined. One descent; 0.1 to 0.4 us in a tree of a million entries. */
   get(key: K): V | undefined {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     let status = this.core.get();
     if (status > STATUS_TRUE) status = attachment.settle(status, this.core.get);
     return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;
@@ -125,7 +126,7 @@ export class TreeReader<K = number, V = number> {
   /** Whether `key` is there. */
   has(key: K): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     const status = this.core.has();
     return (status > STATUS_TRUE ? attachment.settle(status, this.core.has) : status) === STATUS_TRUE;
   }
@@ -172,22 +173,23 @@ export class TreeReader<K = number, V = number> {
   }
 
   protected neighbour(op: number, key: K): [K, V] | undefined {
-    writeKey(this.attachment.keyCode, this.attachment.key, 0, key);
+    this.attachment.key.set(0, key);
     return this.nearest(op);
   }
 
   protected nearest(op: number): [K, V] | undefined {
     const { attachment, core } = this;
     // The call overwrites the key register with what it finds, so a repeated one needs the key again.
-    const asked = attachment.key[0];
+    const asked = isVariable(attachment.keyCode) ? undefined : attachment.key.get(0);
     let status = core.neighbour(op);
     if (status > STATUS_TRUE) {
       status = attachment.settle(status, () => {
-        attachment.key[0] = asked as never;
+        // A key place stays as it is until something is found.
+        if (asked !== undefined) attachment.key.set(0, asked);
         return core.neighbour(op);
       });
     }
-    return status === STATUS_TRUE ? [attachment.key[0] as K, attachment.value.get(0) as V] : undefined;
+    return status === STATUS_TRUE ? [attachment.key.get(0) as K, attachment.value.get(0) as V] : undefined;
   }
 
   /**
@@ -208,7 +210,7 @@ export class TreeReader<K = number, V = number> {
     while (walk.advance()) {
       const { count } = walk;
       for (let i = 0; i < count; i++) {
-        if (visit(walk.keys[i] as K, walk.values.get(i) as V) === false) {
+        if (visit(walk.keys.get(i) as K, walk.values.get(i) as V) === false) {
           walk.stop();
           return;
         }
@@ -252,10 +254,11 @@ export class TreeReader<K = number, V = number> {
     const flags = attachment.batchFound;
     // Scalars of the array's own type go over in one copy.
     const whole = typed && out.constructor === values.raw.constructor && attachment.values.code !== VALUE_RECORD;
-    for (let start = 0; start < n; start += BATCH) {
-      const size = Math.min(BATCH, n - start);
-      this.loadKeys(keys, start, size);
-      this.finishBatch(size, () => core.getMany(size), keys, start);
+    let size = 0;
+    for (let start = 0; start < n; start += size) {
+      size = this.loadKeys(keys, start, Math.min(BATCH, n - start));
+      const loaded = size;
+      this.finishBatch(loaded, () => core.getMany(loaded), keys, start);
       if (found !== undefined) found.set(size === BATCH ? flags : flags.subarray(0, size), start);
       if (whole) {
         (out as Float64Array).set((values.raw as Float64Array).subarray(0, size), start);
@@ -269,19 +272,27 @@ export class TreeReader<K = number, V = number> {
     return out;
   }
 
-  /** Puts `size` keys from `start` on into the batch area; ERR_KEY for the first wrong one. */
-  protected loadKeys(keys: Column<K>, start: number, size: number): void {
+  /**
+   * Puts up to `size` keys from `start` on into the batch area; ERR_KEY for the first wrong one.
+   * @returns how many there was room for: all of them, if they are not uncommonly long.
+   */
+  protected loadKeys(keys: Column<K>, start: number, size: number): number {
     const { attachment } = this;
     attachment.takeArea();
     const { keyCode: code, batchKeys } = attachment;
-    if ((keys as object).constructor === batchKeys.constructor && code !== KEY_NEEDS_CHECK) {
-      const typed = keys as unknown as Uint32Array;
-      (batchKeys as Uint32Array).set(
-        start === 0 && typed.length === size ? typed : typed.subarray(start, start + size),
-      );
-      return;
+    if (batchKeys instanceof FixedKeys) {
+      const { raw } = batchKeys;
+      if ((keys as object).constructor === raw.constructor && code !== KEY_NEEDS_CHECK) {
+        const typed = keys as unknown as Uint32Array;
+        (raw as Uint32Array).set(start === 0 && typed.length === size ? typed : typed.subarray(start, start + size));
+        return size;
+      }
+      for (let i = 0; i < size; i++) writeKey(code, raw, i, keys[start + i]);
+      return size;
     }
-    for (let i = 0; i < size; i++) writeKey(code, batchKeys, i, keys[start + i]);
+    let i = 0;
+    for (; i < size && batchKeys.hasRoomFor(i); i++) batchKeys.set(i, keys[start + i]);
+    return i;
   }
 
   /** Runs a batch to its end: where a call stopped early, backs off and goes on with the rest. */
@@ -413,7 +424,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Writes an entry, present or not. @returns true if the key is new. */
   put(key: K, value: V): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     attachment.value.set(0, value);
     const status = this.core.put();
     return (status > STATUS_TRUE ? attachment.settle(status, this.core.put) : status) === STATUS_TRUE;
@@ -432,7 +443,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Removes an entry. @returns whether it was there. */
   delete(key: K): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     return this.settled(OP_DELETE);
   }
 
@@ -458,7 +469,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 
   private modify(op: number, key: K, value: V): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     attachment.value.set(0, value);
     return this.settled(op);
   }
@@ -488,9 +499,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     const { attachment, core } = this;
     const n = keys.length;
     let total = 0;
-    for (let start = 0; start < n; start += BATCH) {
-      const size = Math.min(BATCH, n - start);
-      this.loadKeys(keys, start, size);
+    let size = 0;
+    for (let start = 0; start < n; start += size) {
+      size = this.loadKeys(keys, start, Math.min(BATCH, n - start));
       if (values !== undefined) this.loadValues(values, start, size);
       const done = core.modifyMany(op, size);
       total += attachment.count;
@@ -558,7 +569,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     this.alive();
     if (this.loading) throw new SabtreeError('ERR_ARGUMENT', 'bulkLoad was called by the entries of a bulkLoad');
     if (treeSize(attachment) !== 0) throw new SabtreeError('ERR_NOT_EMPTY', 'bulkLoad needs an empty tree');
-    const started = core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
+    const started = isVariable(attachment.keyCode)
+      ? core.bulkBegin(Math.floor(attachment.shape().nodeSize * fill), 0)
+      : core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
     if (started !== STATUS_TRUE) fail(started);
     let loaded = 0;
     this.loading = true;
@@ -568,14 +581,14 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       const chunkValues: V[] = new Array(BATCH);
       const flush = () => {
         // The caller's iterator may have used the tree meanwhile, so the batch area is filled in one go.
-        attachment.takeArea();
-        for (let i = 0; i < n; i++) {
-          writeKey(attachment.keyCode, attachment.batchKeys, i, chunkKeys[i]);
-          attachment.batchValues.set(i, chunkValues[i]);
+        for (let from = 0; from < n; ) {
+          const size = this.loadKeys(from === 0 ? chunkKeys : chunkKeys.slice(from), 0, n - from);
+          for (let i = 0; i < size; i++) attachment.batchValues.set(i, chunkValues[from + i]);
+          const status = attachment.core.bulkAppend(size);
+          if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, from + attachment.count, loaded);
+          if (status !== STATUS_TRUE) fail(status);
+          from += size;
         }
-        const status = attachment.core.bulkAppend(n);
-        if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, n, loaded);
-        if (status !== STATUS_TRUE) fail(status);
         loaded += n;
         n = 0;
       };
@@ -605,10 +618,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 }
 
 /** Names the key that broke the order. */
-function refuseOrder<K>(keys: readonly K[], n: number, before: number): never {
-  let i = 1;
-  while (i < n && keys[i] > keys[i - 1]) i++;
-  const at = i < n ? i : 0;
+function refuseOrder<K>(keys: readonly K[], at: number, before: number): never {
   throw new SabtreeError(
     'ERR_NOT_ASCENDING',
     `entry ${before + at}: key ${show(keys[at])} is not greater than the one before`,

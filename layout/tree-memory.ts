@@ -144,6 +144,11 @@ export const KEY_I32 = 2;
 export const KEY_F64 = 3;
 export const KEY_I64 = 4;
 export const KEY_U64 = 5;
+/** From here on keys vary in length, and nodes are slotted (layout/slotted.ts). */
+export const KEY_SLOTTED = 16;
+export const KEY_STRING = 16;
+export const KEY_BYTE_STRING = 17;
+export const KEY_TUPLE = 18;
 
 /** Value types; the code is stored in the header. */
 export const VALUE_U32 = 1;

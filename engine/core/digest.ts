@@ -25,6 +25,21 @@ export function entryHash<K>(key: K, value: usize): u64 {
   return h ^ (h >> 31);
 }
 
+/** The same for a key of any length. */
+export function bytesHash(key: usize, length: i32, value: usize): u64 {
+  let h = <u64>length * PRIME_1;
+  let i = 0;
+  for (; i + 8 <= length; i += 8) {
+    h = (h ^ load<u64>(key + <usize>i)) * PRIME_3;
+    h ^= h >> 32;
+  }
+  for (; i < length; i++) {
+    h = (h ^ <u64>load<u8>(key + <usize>i)) * PRIME_3;
+    h ^= h >> 32;
+  }
+  return entryHash<u64>(h, value);
+}
+
 /**
  * Counts a change in this thread's slot. Called under the leaf's latch. Only this thread writes the words, so plain
  * accesses do; a sum over all slots is exact whenever the writers have been synchronised with, and near it otherwise.

@@ -17,9 +17,9 @@ import { copyValue, copyWords, keyAt, leafCount, lowerBound, padding, upperBound
 import { block, keyType, narrowOrder, scanLeaves, valueSize, wideOrder } from "./state.ts";
 
 /** Tries without latches before a scan of several leaves takes them. */
-const OPTIMISTIC_TRIES: i32 = 8;
+export const OPTIMISTIC_TRIES: i32 = 8;
 /** Tries in all. */
-const TRIES: i32 = 64;
+export const TRIES: i32 = 64;
 
 /** The key as the caller knows it, written to `to`. */
 // @ts-ignore: decorator
@@ -51,15 +51,23 @@ function notedLeaf(i: i32): usize {
   return scanLeaves + <usize>i * SCAN_LEAF_SIZE;
 }
 
+/** Notes a leaf before it is latched: if this thread dies, what it held can be found here (engine/reset.ts). */
+// @ts-ignore: decorator
+@inline
+export function noteLeaf(i: i32, leaf: usize, version: u64): void {
+  store<u64>(notedLeaf(i), version);
+  store<u32>(notedLeaf(i), <u32>leaf, 8);
+}
+
 /** Gives back the latches of the noted leaves. */
-function unlatchAll(n: i32): void {
+export function unlatchAll(n: i32): void {
   for (let i = 0; i < n; i++) {
     releaseUnchanged(<usize>load<u32>(notedLeaf(i), 8), load<u64>(notedLeaf(i)));
   }
 }
 
 /** True if no noted leaf has changed. */
-function validateAll(n: i32): bool {
+export function validateAll(n: i32): bool {
   for (let i = 0; i < n; i++) {
     if (!validate(<usize>load<u32>(notedLeaf(i), 8), load<u64>(notedLeaf(i)))) return false;
   }
@@ -88,9 +96,7 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
         return STATUS_BUSY;
       }
       const version = leafVersion;
-      // Noted before it is latched: if this thread dies, what it held can be found here (engine/reset.ts).
-      store<u64>(notedLeaf(leaves), version);
-      store<u32>(notedLeaf(leaves), <u32>leaf, 8);
+      noteLeaf(leaves, leaf, version);
       if (latching && !tryLatch(leaf, version)) {
         failed = true;
         break;
