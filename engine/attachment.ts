@@ -1,7 +1,7 @@
 import { CACHE_LINE, PAGE } from '../layout/bits.ts';
 import { VERSION_LATCHED, VERSION_OWNER_BITS, VERSION_OWNER_SHIFT } from '../layout/node.ts';
-import { PLACE_KEY, PLACE_KEY2 } from '../layout/slotted.ts';
 import { STATUS_BUSY, STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_TRUE, STATUS_UNSUPPORTED } from '../layout/operation.ts';
+import { PLACE_KEY, PLACE_KEY2 } from '../layout/slotted.ts';
 import {
   BATCH,
   BLOCK_COUNT,

@@ -30,7 +30,8 @@ export function parseSlotted(
   if (room % 4 !== 0 || count > room) fault(`${count} keys where there are ${room} places`, room);
   const arrays = SLOTTED_HEADS + 8 * room + (level === 0 ? room * stride : 4 * (room + 1));
   if (arrays > heap || heap > size) fault(`arrays end at ${arrays}, the heap begins at ${heap}, of ${size}`, heap);
-  if (prefixLength > MAX_KEY_BYTES || heap + prefixLength > size) fault(`a prefix of ${prefixLength} bytes`, prefixLength);
+  if (prefixLength > MAX_KEY_BYTES || heap + prefixLength > size)
+    fault(`a prefix of ${prefixLength} bytes`, prefixLength);
   const text = (from: number, to: number) => String.fromCharCode(...node.subarray(from, to));
   const prefix = text(size - prefixLength, size);
   const keys: string[] = [];

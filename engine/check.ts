@@ -79,7 +79,11 @@ export function checkTree(attachment: Attachment): CheckReport {
         if (count > capacity) fault(path, `${count} keys where ${capacity} fit`, count);
         if (copy !== undefined) {
           const stride = attachment.values.stride;
-          return { level, digest: sum, ...parseSlotted(copy, level, stride, (what, value) => fault(path, what, value)) };
+          return {
+            level,
+            digest: sum,
+            ...parseSlotted(copy, level, stride, (what, value) => fault(path, what, value)),
+          };
         }
         const keys = wide ? new BigInt64Array(keyWords.buffer) : keyWords;
         return { level, keys, children, digest: sum };
@@ -100,12 +104,7 @@ export function checkTree(attachment: Attachment): CheckReport {
   }
 
   /** Checks the subtree and returns its number of levels. Bounds: lower <= key < upper. */
-  function walk(
-    node: number,
-    path: number[],
-    lower: CheckedKey | undefined,
-    upper: CheckedKey | undefined,
-  ): number {
+  function walk(node: number, path: number[], lower: CheckedKey | undefined, upper: CheckedKey | undefined): number {
     if (node < NODES || node % 64 !== 0 || node + shape.nodeSize > Atomics.load(header, HEADER_BUMP >> 2)) {
       fault(path, `${node} is not the address of a node`, node);
     }
@@ -113,7 +112,15 @@ export function checkTree(attachment: Attachment): CheckReport {
     seen.add(node);
     if (path.length > MAX_LEVELS) fault(path, 'the tree is deeper than any tree can be');
     const { level, keys, children, digest: sum } = read(node, path);
-    const least = slotted ? 0 : path.length === 0 ? (level > 0 ? 1 : 0) : level > 0 ? shape.branchMinimum : shape.leafMinimum;
+    const least = slotted
+      ? 0
+      : path.length === 0
+        ? level > 0
+          ? 1
+          : 0
+        : level > 0
+          ? shape.branchMinimum
+          : shape.leafMinimum;
     if (keys.length < least) fault(path, `${keys.length} keys where at least ${least} must be`, keys.length);
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i];

@@ -191,7 +191,7 @@ class Replica {
 
   get(key: number): unknown {
     const { attachment } = this;
-    attachment.key[0] = key;
+    attachment.key.set(0, key);
     return attachment.core.get() === STATUS_TRUE ? attachment.value.get(0) : undefined;
   }
 

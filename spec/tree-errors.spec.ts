@@ -6,9 +6,9 @@ import * as bin from 'typed-binary';
 import { describe, expect, test } from 'vitest';
 import {
   type AttachOptions,
+  type FixedKeyType,
   f64,
   i64,
-  type KeyType,
   SharedTree,
   type TreeHandle,
   type TreeOptions,
@@ -27,7 +27,7 @@ import { refusal, refused } from './support/refusals.ts';
 import { type AnyTree, agree, agreeOnAll, type Entry, makeTree } from './support/trees.ts';
 import type { AnyKey } from './support/values.ts';
 
-const BAD_KEYS: Readonly<Record<KeyType, readonly unknown[]>> = {
+const BAD_KEYS: Readonly<Record<FixedKeyType, readonly unknown[]>> = {
   u32: [
     -1,
     2 ** 32,
@@ -49,7 +49,7 @@ const BAD_KEYS: Readonly<Record<KeyType, readonly unknown[]>> = {
   u64: [-1n, 2n ** 64n, 1, 0, '1', null, undefined, true, {}, [1n]],
 };
 
-const GOOD_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
+const GOOD_KEYS: Readonly<Record<FixedKeyType, readonly AnyKey[]>> = {
   u32: [0, 1, 0xffffffff],
   i32: [-0x80000000, 0, 0x7fffffff],
   f64: [Number.NEGATIVE_INFINITY, 0, 1.5],
@@ -57,7 +57,7 @@ const GOOD_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
   u64: [0n, 1n, 2n ** 64n - 1n],
 };
 
-function filled(key: KeyType, options: Partial<TreeOptions> = {}): AnyTree {
+function filled(key: FixedKeyType, options: Partial<TreeOptions> = {}): AnyTree {
   const tree = makeTree(key, 'u32', { fanout: 4, memory: '1MB', ...options });
   for (const [i, good] of GOOD_KEYS[key].entries()) tree.put(good, i);
   return tree;
@@ -81,7 +81,7 @@ describe('wrong keys: ERR_KEY with the key', () => {
     ['putMany', (tree, key) => tree.putMany([...[...tree.range()].map(([k]) => k), key], [9, 9, 9, 9])],
     ['deleteMany', (tree, key) => tree.deleteMany([...[...tree.range()].map(([k]) => k), key])],
   ];
-  for (const key of Object.keys(BAD_KEYS) as KeyType[]) {
+  for (const key of Object.keys(BAD_KEYS) as FixedKeyType[]) {
     for (const [name, call] of calls) {
       test(`${name}, ${key}`, () => {
         const tree = filled(key);

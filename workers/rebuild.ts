@@ -5,8 +5,8 @@
  */
 import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { treeDigest } from '../engine/stats.ts';
 import type { FixedKeys } from '../engine/key-views.ts';
+import { treeDigest } from '../engine/stats.ts';
 import type { ValueCodec } from '../engine/values.ts';
 import { KEPT_ANSWERED, KEPT_PLACES, KEPT_SIZE, KEPT_STATUS, STATUS_BUSY, STATUS_TRUE } from '../layout/operation.ts';
 import { CUT_COPIED, CUT_LOADED, CUT_REACHED, CUT_SOURCE, EXECUTOR_KEPT, STATE_READ_ONLY } from '../layout/streams.ts';
