@@ -15,9 +15,10 @@ import {
   branchCount, childAt, childSlot, copyChildren, copyEntries, copyNode, copySeparators, copyValue, keyAt, leafCount, levelOf,
   markFree, padKeys, setCount, setHead, setKey, valueAt,
 } from "./node.ts";
-import { childOf, countOf } from "./slotted-node.ts";
+import { freeBlob } from "./blob.ts";
+import { childOf, countOf, entryValue, roomOf } from "./slotted-node.ts";
 import {
-  area, areaValues, block, branchMinimum, leafMinimum, lookups, narrowOrder, root, slot, slotted, valueSize, wideOrder,
+  area, areaValues, blobs, block, branchMinimum, leafMinimum, lookups, narrowOrder, root, slot, slotted, valueSize, wideOrder,
 } from "./state.ts";
 
 /** Height of what was built so far: number of open nodes. 0 when no load is under way. */
@@ -169,6 +170,11 @@ function freeBelow(node: usize, level: i32): void {
   if (level > 0 && level < MAX_LEVELS) {
     const n = slotted ? countOf(node, false) : branchCount(node);
     for (let i = 0; i <= n; i++) freeBelow(slotted ? childOf(node, i) : childAt(node, i), level - 1);
+  }
+  if (level == 0 && blobs) {
+    const n = slotted ? countOf(node, true) : leafCount(node);
+    const room = slotted ? roomOf(node, true) : 0;
+    for (let i = 0; i < n; i++) freeBlob(load<u64>(slotted ? entryValue(node, room, i) : valueAt(node, i)));
   }
   markFree(node);
   freeNode(node);

@@ -2,22 +2,23 @@
  * The core's exports. Arguments and results go through the thread's work block (layout/tree-memory.ts), so every call
  * takes and gives plain integers; the key's width is decided here, once per call.
  */
-import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_HIGHER, OP_LAST, OP_LOWER, OP_PUT, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
+import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_HIGHER, OP_LAST, OP_LOWER, OP_PUT, STATUS_BUSY, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
 import { KEY_BYTES, KEY_LENGTH, PLACE_FOUND, PLACE_KEY } from "../../layout/slotted.ts";
 import {
   BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE, HEADER_BUMP, HEADER_ROOT, NODES, SCAN_LOWER_EXCLUSIVE, SCAN_HAS_LOWER,
-  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
+  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, BLOB_COPY_BYTES, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
 } from "../../layout/tree-memory.ts";
 import { bump, resetNodes, takeBlock } from "./allocator.ts";
 import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
+import * as blobbing from "./blob.ts";
 import * as deferring from "./deferral.ts";
 import { bytesHash, entryHash } from "./digest.ts";
 import * as keeping from "./kept.ts";
-import { readVersion, release } from "./latch.ts";
+import { SPIN_LIMIT, readVersion, release, releaseUnchanged, tryLatch, validate } from "./latch.ts";
 import { keyAt, leafCount, padKeys, padding, setHead, valueAt } from "./node.ts";
-import { read, write } from "./point.ts";
+import { read, readAt, readLeaf, write } from "./point.ts";
 import * as undoing from "./undo.ts";
 import * as scanning from "./scan.ts";
 import {
@@ -28,7 +29,7 @@ import { readSlotted, writeSlotted } from "./slotted-point.ts";
 import { keyPlace, nearestSlotted, scanBytes, scanSlotted } from "./slotted-scan.ts";
 import { takeCopies } from "./slotted-structure.ts";
 import {
-  area, areaFound, areaValues, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot, slotted,
+  area, areaFound, areaValues, blobArea, blobCopy, blobs, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot, slotted,
   takeSlot, wideOrder,
 } from "./state.ts";
 
@@ -177,23 +178,73 @@ export function scanBytesAddress(): usize {
   return scanBytes();
 }
 
-/** TRUE and the value register, or FALSE; BUSY. */
-export function get(): i32 {
+/** Blobs (see blob.ts). */
+export function allocateBlob(length: u32): u32 {
+  return blobbing.allocateBlob(length);
+}
+
+export function sealBlob(address: u32, length: u32): void {
+  blobbing.sealBlob(address, length);
+}
+
+export function freeBlob(address: u32, length: u32): void {
+  blobbing.freeBlob((<u64>length << 32) | <u64>address);
+}
+
+/** Where the contents of a scan's blobs stand, and that of the value that was read. */
+export function blobAreaAddress(): usize {
+  return blobArea;
+}
+
+export function blobCopyAddress(): usize {
+  return blobCopy;
+}
+
+/** Whether the leaf that was read last is as it was: then what the caller has copied from its blob is the value. */
+export function unchanged(): i32 {
+  return validate(readLeaf, readAt) ? STATUS_TRUE : STATUS_FALSE;
+}
+
+/** Latches the leaf of the key in the key register, so that its value can be read in peace: TRUE, FALSE (then not latched), BUSY. */
+export function hold(): i32 {
+  for (let tries = 0; tries < SPIN_LIMIT; tries++) {
+    const status = find(block + BLOCK_VALUE);
+    if (status != STATUS_TRUE) return status;
+    if (tryLatch(readLeaf, readAt)) return STATUS_TRUE;
+  }
+  return STATUS_BUSY;
+}
+
+export function letGo(): void {
+  releaseUnchanged(readLeaf, readAt);
+}
+
+/** The content of the blob in the value register, if it is short: TRUE, or FALSE if the leaf has changed. */
+function copyContent(): i32 {
+  blobbing.copyBlob(block + BLOCK_VALUE, blobCopy, BLOB_COPY_BYTES);
+  return unchanged();
+}
+
+function find(out: usize): i32 {
   if (slotted) {
     seek(keyPlace(PLACE_KEY));
-    return readSlotted(block + BLOCK_VALUE);
+    return readSlotted(out);
   }
-  return narrow
-    ? read<u32>(narrowKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0)
-    : read<i64>(wideKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0);
+  return narrow ? read<u32>(narrowKey(BLOCK_KEY), out, 0, 0) : read<i64>(wideKey(BLOCK_KEY), out, 0, 0);
+}
+
+/** TRUE and the value register (of a short blob also its content in the blob copy), or FALSE; BUSY. */
+export function get(): i32 {
+  if (!blobs) return find(block + BLOCK_VALUE);
+  for (let tries = 0; tries < SPIN_LIMIT; tries++) {
+    const status = find(block + BLOCK_VALUE);
+    if (status != STATUS_TRUE || copyContent() == STATUS_TRUE) return status;
+  }
+  return STATUS_BUSY;
 }
 
 export function has(): i32 {
-  if (slotted) {
-    seek(keyPlace(PLACE_KEY));
-    return readSlotted(0);
-  }
-  return narrow ? read<u32>(narrowKey(BLOCK_KEY), 0, 0, 0) : read<i64>(wideKey(BLOCK_KEY), 0, 0, 0);
+  return find(0);
 }
 
 /** The writing operations (see point.ts); value and expected value in their registers, an old value in the value register. */
@@ -212,8 +263,16 @@ export function put(): i32 {
   return modify(OP_PUT);
 }
 
-/** The nearest entry to the key register, into the key and value registers: TRUE, FALSE, BUSY. */
+/**
+ * The nearest entry to the key register, into the key and value registers: TRUE, FALSE, BUSY. Of a short blob also the
+ * content; if that changed meanwhile, BUSY, and the key register may have changed.
+ */
 export function neighbour(op: i32): i32 {
+  const status = nearest(op);
+  return blobs && status == STATUS_TRUE && copyContent() != STATUS_TRUE ? STATUS_BUSY : status;
+}
+
+function nearest(op: i32): i32 {
   if (slotted) {
     if (op == OP_FLOOR) return nearestSlotted(SCAN_HAS_UPPER | SCAN_REVERSE);
     if (op == OP_LOWER) return nearestSlotted(SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE | SCAN_REVERSE);
@@ -260,7 +319,7 @@ function scanBetween<K>(flags: i32, limit: i32, lower: K, upper: K): i32 {
     if (hi == lowest) empty = true;
     else hi = <K>(hi - 1);
   }
-  return scanning.scan<K>(lo, hi, empty ? 0 : limit, (flags & SCAN_REVERSE) != 0, area, scanValues());
+  return scanning.scan<K>(lo, hi, empty ? 0 : limit, (flags & SCAN_REVERSE) != 0, area, scanValues(), true);
 }
 
 /** Batches over the keys in the area (see batch.ts). */

@@ -8,17 +8,18 @@ import {
   STATUS_UNSUPPORTED,
 } from "../../layout/operation.ts";
 import { VALUE_RECORD } from "../../layout/tree-memory.ts";
+import { freeBlob } from "./blob.ts";
 import { reachable, spinWhileLatched } from "./descent.ts";
 import { bytesHash, noteChange } from "./digest.ts";
 import { SPIN_LIMIT, isLatched, noteRestart, readVersion, release, tryLatch, validate } from "./latch.ts";
-import { copyValue, equalValues } from "./node.ts";
-import { addTo } from "./point.ts";
+import { copyValue } from "./node.ts";
+import { addTo, isExpected, noteRead } from "./point.ts";
 import {
   childOf, copyKey, countOf, entryValue, hasRoom, insertKey, met, removeKey, roomOf, search, slottedLevel, usedBytes, wanted,
   wantedLength,
 } from "./slotted-node.ts";
 import { makeRoomIn, mergeIn } from "./slotted-structure.ts";
-import { nodeSize, root, valueType } from "./state.ts";
+import { blobs, nodeSize, root, valueType } from "./state.ts";
 
 /** Where to go down: to the leaf of the wanted key, of the keys just below it, or to the first or last leaf. */
 export const TO_KEY: i32 = 0;
@@ -108,7 +109,10 @@ export function readSlotted(out: usize): i32 {
     const i = search(leaf, countOf(leaf, true), true, false);
     const found = met;
     if (found && out != 0) copyValue(out, entryValue(leaf, roomOf(leaf, true), i));
-    if (validate(leaf, version)) return found ? STATUS_TRUE : STATUS_FALSE;
+    if (validate(leaf, version)) {
+      noteRead(leaf, version);
+      return found ? STATUS_TRUE : STATUS_FALSE;
+    }
     noteRestart();
   }
   return STATUS_BUSY;
@@ -135,20 +139,23 @@ export function writeSlotted(op: i32, value: usize, expected: usize, out: usize,
     const found = met;
     const slot = entryValue(leaf, roomOf(leaf, true), i);
     if (found) {
-      if (op == OP_INSERT || (op == OP_COMPARE_AND_SET && !equalValues(slot, expected))) {
+      if (op == OP_INSERT || (op == OP_COMPARE_AND_SET && !isExpected(slot, expected))) {
         if (validate(leaf, version)) return STATUS_FALSE;
       } else if (op == OP_DELETE) {
         if (tryLatch(leaf, version)) {
           noteChange(-1, -bytesHash(key, length, slot));
+          const old = blobs ? load<u64>(slot) : 0;
           removeKey(leaf, n, i, 0);
           const meagre = leaf != root && isMeagre(leaf);
           release(leaf, version);
+          if (blobs) freeBlob(old);
           // Only to save room: whatever comes of it, the entry is gone.
           if (meagre && !within) mergeIn(0);
           return STATUS_TRUE;
         }
       } else if (tryLatch(leaf, version)) {
         const before = bytesHash(key, length, slot);
+        const old = blobs ? load<u64>(slot) : 0;
         if (op == OP_ADD) {
           copyValue(out, slot);
           addTo(slot, slot, value);
@@ -157,6 +164,7 @@ export function writeSlotted(op: i32, value: usize, expected: usize, out: usize,
         }
         noteChange(0, bytesHash(key, length, slot) - before);
         release(leaf, version);
+        if (blobs) freeBlob(old);
         return op == OP_UPDATE || op == OP_COMPARE_AND_SET || op == OP_ADD ? STATUS_TRUE : STATUS_FALSE;
       }
     } else if (op == OP_UPDATE || op == OP_DELETE || op == OP_COMPARE_AND_SET) {

@@ -12,10 +12,11 @@ import {
 } from "../../layout/tree-memory.ts";
 import { noteRestart, tryLatch, validate } from "./latch.ts";
 import { copyValue } from "./node.ts";
-import { OPTIMISTIC_TRIES, TRIES, noteLeaf, unlatchAll, validateAll } from "./scan.ts";
+import { OPTIMISTIC_TRIES, TRIES, noteLast, noteLeaf, unlatchAll, validateAll } from "./scan.ts";
 import { compareBytes, copyKeyBytes, countOf, entryValue, keyLength, roomOf, search, seek } from "./slotted-node.ts";
 import { BELOW_KEY, TO_FIRST, TO_KEY, TO_LAST, bounded, foundVersion, goDown } from "./slotted-point.ts";
-import { align, area, block, keyPlaces, scanEntries, scanValues, valueSize } from "./state.ts";
+import { beginBlobs, collectBlobs, filledBlobs, isLarge, resumeBlobs } from "./blob.ts";
+import { align, area, blobs, block, keyPlaces, scanEntries, scanValues, valueSize } from "./state.ts";
 
 // @ts-ignore: decorator
 @inline
@@ -36,14 +37,16 @@ export function scanBytes(): usize {
 
 /** An atomic scan between the two key places into the area. TRUE: see `scan` in scan.ts. BUSY otherwise. */
 export function scanSlotted(flags: i32, limit: i32): i32 {
-  return scanInto(flags, limit, keyPlace(PLACE_KEY), keyPlace(PLACE_KEY2), area, scanBytes(), scanValues());
+  return scanInto(flags, limit, keyPlace(PLACE_KEY), keyPlace(PLACE_KEY2), area, scanBytes(), scanValues(), true);
 }
 
 /**
  * Copies entries of a range, at most `limit`: where each key ends (u32, counted from the first one's beginning) to
  * `ends`, the keys' bytes to `bytes`, at most SCAN_BYTES of them, the values to `values`.
  */
-function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usize, bytes: usize, values: usize): i32 {
+function scanInto(
+  flags: i32, limit: i32, lower: usize, upper: usize, ends: usize, bytes: usize, values: usize, contents: bool,
+): i32 {
   store<u32>(block, 0, BLOCK_COUNT);
   store<u32>(block, 0, BLOCK_MORE);
   if (limit <= 0) return STATUS_TRUE;
@@ -64,7 +67,9 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
     let cursor: usize = 0;
     let next = keyPlace(PLACE_BOUND);
     let more = false;
+    let full = false;
     let failed = false;
+    beginBlobs();
     while (true) {
       let where: i32;
       if (cursor != 0) {
@@ -103,6 +108,7 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
       const there = max<i32>(to - from, 0);
       const room = roomOf(leaf, true);
       const begun = length;
+      const filled = filledBlobs();
       let take = 0;
       for (; take < there && out + take < limit; take++) {
         const i = reverse ? to - 1 - take : from + take;
@@ -113,8 +119,14 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
         store<u32>(ends + (<usize>(out + take) << 2), <u32>length);
         copyValue(values + <usize>(out + take) * valueSize, entryValue(leaf, room, i));
       }
+      if (blobs && contents) {
+        const fitting = collectBlobs(values + (<usize>out << 3), take, out == 0);
+        full = fitting < take || (take > 0 && isLarge(values));
+        take = fitting;
+      }
       if (!latching && !validate(leaf, version)) {
         // Only this leaf's copy is lost; the ones before are judged at the end.
+        resumeBlobs(filled);
         length = begun;
         noteRestart();
         if (++tries >= OPTIMISTIC_TRIES) {
@@ -132,7 +144,7 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
         beyond = reverse ? order > 0 : order < 0 || (order == 0 && !upperOut);
       }
       more = take < there || beyond;
-      if (take < there || !beyond || out == limit || leaves == SCAN_LEAVES) break;
+      if (take < there || !beyond || full || out == limit || leaves == SCAN_LEAVES) break;
       const before = cursor == 0 ? keyPlace(PLACE_CURSOR) : cursor;
       cursor = next;
       next = before;
@@ -140,6 +152,7 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
     if (latching) unlatchAll(leaves);
     else if (!failed && leaves > 1 && !validateAll(leaves)) failed = true;
     if (!failed) {
+      noteLast(leaves);
       store<u32>(block, out, BLOCK_COUNT);
       store<u32>(block, more ? 1 : 0, BLOCK_MORE);
       return STATUS_TRUE;
@@ -156,7 +169,7 @@ function scanInto(flags: i32, limit: i32, lower: usize, upper: usize, ends: usiz
 export function nearestSlotted(flags: i32): i32 {
   const found = keyPlace(PLACE_FOUND);
   const key = keyPlace(PLACE_KEY);
-  const status = scanInto(flags, 1, key, key, found, found + KEY_BYTES, block + BLOCK_VALUE);
+  const status = scanInto(flags, 1, key, key, found, found + KEY_BYTES, block + BLOCK_VALUE, false);
   if (status != STATUS_TRUE) return status;
   if (load<u32>(block, BLOCK_COUNT) == 0) return STATUS_FALSE;
   memory.copy(key, found, <usize>KEY_BYTES + load<u32>(found, KEY_LENGTH));

@@ -7,10 +7,10 @@ import { PAGE } from "../../layout/bits.ts";
 import { KEY_VECTOR, VERSION_OWNER_SHIFT } from "../../layout/node.ts";
 import { KEY_PLACE, KEY_PLACES, SLOTTED_HEADS } from "../../layout/slotted.ts";
 import {
-  BATCH, BLOCK_VALUE, HEADER_BRANCH_CAPACITY, HEADER_BRANCH_CHILDREN, HEADER_BRANCH_MINIMUM, HEADER_KEY_TYPE,
+  BATCH, BLOB_COPY_BYTES, BLOCK_VALUE, HEADER_BRANCH_CAPACITY, HEADER_BRANCH_CHILDREN, HEADER_BRANCH_MINIMUM, HEADER_KEY_TYPE,
   HEADER_LEAF_CAPACITY, HEADER_LEAF_MINIMUM, HEADER_LEAF_VALUES, HEADER_NODE_SIZE, HEADER_ROOT, HEADER_VALUE_SIZE,
   HEADER_VALUE_TYPE, KEY_F64, KEY_I32, KEY_SLOTTED, KEY_U32, KEY_U64, OVERLAP, SCAN_BYTES, SCAN_LEAF_SIZE, SCAN_LEAVES,
-  SCAN_MIN_ENTRIES, THREADS, THREAD_BLOCK, THREAD_SIZE,
+  SCAN_MIN_ENTRIES, THREADS, THREAD_BLOCK, THREAD_SIZE, VALUE_BLOB,
 } from "../../layout/tree-memory.ts";
 
 /** Whether a fence must stand between reading a node and reading its version again. False only on x86-64 (see latch.ts). */
@@ -50,6 +50,10 @@ export let workNodes: usize = 0;
 export let keyPlaces: usize = 0;
 export let copies: usize = 0;
 export let items: usize = 0;
+/** Whether values are references to blobs (blob.ts); then the contents of a scan's values, and of the value that was read. */
+export let blobs: bool = false;
+export let blobArea: usize = 0;
+export let blobCopy: usize = 0;
 /** Keys, versions and leaves of the lookups under way in a batch. */
 export let lookups: usize = 0;
 /** Entries of a scan, or keys and values of a batch. */
@@ -90,6 +94,7 @@ export function loadShape(withFences: bool): void {
   keyType = load<u32>(HEADER_KEY_TYPE);
   narrow = keyType == KEY_U32 || keyType == KEY_I32;
   slotted = keyType >= KEY_SLOTTED;
+  blobs = valueType == VALUE_BLOB;
   mostLeafRoom = <i32>((nodeSize - SLOTTED_HEADS) / (8 + valueSize)) & ~3;
   mostBranchRoom = <i32>((nodeSize - SLOTTED_HEADS - 4) / 12) & ~3;
   learnMemorySize();
@@ -107,6 +112,11 @@ function slottedBytes(): usize {
   return <usize>(KEY_PLACES * KEY_PLACE) + 3 * nodeSize + align(<usize>(2 * max<i32>(mostLeafRoom, mostBranchRoom) + 8) * 20, 64);
 }
 
+/** Bytes for the contents of blobs. */
+function blobRoom(): usize {
+  return blobs ? <usize>(SCAN_BYTES + BLOB_COPY_BYTES) : 0;
+}
+
 /** Entries that fit into one atomic scan. */
 function scanLimit(): i32 {
   if (slotted) return <i32>max<usize>(SCAN_MIN_ENTRIES, <usize>SCAN_BYTES / (16 + valueSize));
@@ -118,7 +128,7 @@ function scanLimit(): i32 {
 export function blockSize(): usize {
   const batch = (slotted ? batchKeyBytes() : <usize>BATCH * 8) + <usize>BATCH * valueSize + BATCH;
   const scan = scanKeyBytes() + <usize>scanLimit() * valueSize;
-  return align(blockHead() + max<usize>(batch, scan), 64) + slottedBytes();
+  return align(blockHead() + max<usize>(batch, scan), 64) + slottedBytes() + blobRoom();
 }
 
 /** Takes thread slot `thread`, whose work block is at hand, as this instance's own. */
@@ -135,7 +145,9 @@ export function takeSlot(thread: u32): void {
   scanEntries = scanLimit();
   areaValues = area + (slotted ? batchKeyBytes() : BATCH * 8);
   areaFound = areaValues + <usize>BATCH * valueSize;
-  keyPlaces = block + blockSize() - slottedBytes();
+  blobArea = block + blockSize() - blobRoom();
+  blobCopy = blobArea + SCAN_BYTES;
+  keyPlaces = blobArea - slottedBytes();
   copies = keyPlaces + KEY_PLACES * KEY_PLACE;
   items = copies + 3 * nodeSize;
 }
