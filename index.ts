@@ -13,7 +13,8 @@ export {
   TreeReader,
 } from './engine/shared-tree.ts';
 export type { TreeStats } from './engine/stats.ts';
-export type { ScalarType, ValueOf, ValueType } from './engine/values.ts';
+export type { FixedValueType, ScalarType, ValueOf, ValueType } from './engine/values.ts';
+export type { VariableType } from './engine/variable-values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
 export { modelNames } from './workers/models/index.ts';
 export type { MixerName, ModelName } from './workers/models/model.ts';

@@ -27,6 +27,7 @@ import {
   LAYOUT_VERSION,
   MAX_THREADS,
   NODES,
+  SCAN_BYTES,
   THREAD_ALIVE,
   THREAD_BLOCKED_NODE,
   THREAD_DEAD,
@@ -38,12 +39,13 @@ import {
   TREE_MAGIC,
 } from '../layout/tree-memory.ts';
 import { pauseBefore } from './backoff.ts';
+import { BlobRegister, BlobTable } from './blobs.ts';
 import { type Core, instantiateCore, needsFences } from './core.ts';
 import { SabtreeError } from './errors.ts';
 import { FixedKeys, type KeyView } from './key-views.ts';
 import { isVariable, keySize } from './keys.ts';
 import { type Shape, schemaHash } from './shape.ts';
-import type { ValueCodec, ValueView } from './values.ts';
+import { type ValueCodec, ValueView } from './values.ts';
 import { KeyPlace, KeyTable } from './variable-keys.ts';
 
 /** Milliseconds a latch may stay with one owner before its owner is taken for dead. */
@@ -199,11 +201,24 @@ export class Attachment {
       this.scanKeys = FixedKeys.at(keyCode, buffer, area, this.scanCapacity);
       this.batchKeys = FixedKeys.at(keyCode, buffer, area, BATCH);
     }
-    this.value = values.view(buffer, block + BLOCK_VALUE, 1);
-    this.expected = values.view(buffer, core.expectedAddress(), 1);
+    const blobs = values.variable !== undefined;
+    const register = (address: number) =>
+      blobs ? new BlobRegister(this, values, address) : values.view(buffer, address, 1);
+    this.value = register(block + BLOCK_VALUE);
+    this.expected = register(core.expectedAddress());
     this.results = new Uint32Array(buffer, block + BLOCK_COUNT, 2);
-    this.scanValues = values.view(buffer, core.scanValuesAddress(), this.scanCapacity);
-    this.batchValues = values.view(buffer, core.batchValuesAddress(), BATCH);
+    const scanned = core.scanValuesAddress();
+    this.scanValues = blobs
+      ? new BlobTable(
+          values,
+          new Uint32Array(buffer, scanned, 2 * this.scanCapacity),
+          new Uint8Array(buffer, core.blobAreaAddress(), SCAN_BYTES),
+        )
+      : values.view(buffer, scanned, this.scanCapacity);
+    const batch = core.batchValuesAddress();
+    this.batchValues = blobs
+      ? new ValueView(values, new Uint32Array(buffer, batch, 2 * BATCH))
+      : values.view(buffer, batch, BATCH);
     this.batchFound = new Uint8Array(buffer, core.batchFoundAddress(), BATCH);
   }
 

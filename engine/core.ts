@@ -25,6 +25,14 @@ export interface Core {
   scanCapacity(): number;
   keyPlaceAddress(which: number): number;
   scanBytesAddress(): number;
+  allocateBlob(length: number): number;
+  sealBlob(address: number, length: number): void;
+  freeBlob(address: number, length: number): void;
+  blobAreaAddress(): number;
+  blobCopyAddress(): number;
+  unchanged(): number;
+  hold(): number;
+  letGo(): void;
   get(): number;
   has(): number;
   put(): number;

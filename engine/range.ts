@@ -7,6 +7,7 @@ import {
   SCAN_UPPER_EXCLUSIVE,
 } from '../layout/tree-memory.ts';
 import type { AreaReader, Attachment } from './attachment.ts';
+import { BlobTable, OneValue } from './blobs.ts';
 import { SabtreeError, show } from './errors.ts';
 import type { KeyView } from './key-views.ts';
 import { isVariable } from './keys.ts';
@@ -155,6 +156,7 @@ export class RangeWalk implements AreaReader {
       attachment.leaveArea(this);
       return false;
     }
+    const long = this.values instanceof BlobTable && this.values.isLong;
     // The next piece begins behind the last key of this one.
     const last = this.keys.stored(count - 1);
     if (this.reverse) {
@@ -164,7 +166,22 @@ export class RangeWalk implements AreaReader {
       this.lower = last;
       this.flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
     }
-    return true;
+    return long ? this.readLong() : true;
+  }
+
+  /** Reads the one value of a piece that was too long for it. If the entry is gone by now, there is another piece. */
+  private readLong(): boolean {
+    const { attachment } = this;
+    attachment.key.set(0, this.keys.stored(0));
+    const { get } = attachment.core;
+    const found = attachment.settle(get(), get) === STATUS_TRUE;
+    const value = found ? attachment.value.get(0) : undefined;
+    if (value !== undefined) {
+      this.values = new OneValue(attachment.values, value);
+      return true;
+    }
+    this.left++;
+    return this.advance();
   }
 
   /** Takes the piece at hand back and goes on in another tree from where it began. */

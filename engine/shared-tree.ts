@@ -15,6 +15,7 @@ import {
   STATUS_NOT_ASCENDING,
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
+  STATUS_UNSUPPORTED,
 } from '../layout/operation.ts';
 import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
 import {
@@ -26,6 +27,7 @@ import {
   markThreadDead,
   Patience,
 } from './attachment.ts';
+import type { BlobRegister } from './blobs.ts';
 import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
@@ -35,7 +37,8 @@ import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from
 import { oneNaN } from './record.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
 import { type TreeStats, treeDigest, treeSize, treeStats } from './stats.ts';
-import { type ScalarType, ValueCodec, type ValueOf, type ValueType } from './values.ts';
+import { type ScalarType, ValueCodec, type ValueOf, type ValueType, type ValueView } from './values.ts';
+import type { VariableCodec, VariableType } from './variable-values.ts';
 
 /** Options of `SharedTree.create`. */
 export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
@@ -61,7 +64,7 @@ export interface TreeHandle {
   readonly memory: WebAssembly.Memory;
   readonly key: KeyType;
   /** The value type's name; 'record' if it is a schema, which then has to be given to `attach` as well. */
-  readonly value: ScalarType | 'record';
+  readonly value: ScalarType | VariableType | 'record';
 }
 
 /** Options of `SharedTree.attach`. */
@@ -88,10 +91,10 @@ export class TreeReader<K = number, V = number> {
   attachment: Attachment;
   protected core: Core;
   protected readonly keyTypeName: KeyType;
-  protected readonly valueTypeName: ScalarType | 'record';
+  protected readonly valueTypeName: ScalarType | VariableType | 'record';
 
   /** @internal */
-  constructor(attachment: Attachment, key: KeyType, value: ScalarType | 'record') {
+  constructor(attachment: Attachment, key: KeyType, value: ScalarType | VariableType | 'record') {
     this.attachment = attachment;
     this.core = attachment.core;
     this.keyTypeName = key;
@@ -173,23 +176,25 @@ export class TreeReader<K = number, V = number> {
   }
 
   protected neighbour(op: number, key: K): [K, V] | undefined {
-    this.attachment.key.set(0, key);
-    return this.nearest(op);
+    return this.nearest(op, key);
   }
 
-  protected nearest(op: number): [K, V] | undefined {
+  protected nearest(op: number, key?: K): [K, V] | undefined {
     const { attachment, core } = this;
-    // The call overwrites the key register with what it finds, so a repeated one needs the key again.
-    const asked = isVariable(attachment.keyCode) ? undefined : attachment.key.get(0);
-    let status = core.neighbour(op);
-    if (status > STATUS_TRUE) {
-      status = attachment.settle(status, () => {
-        // A key place stays as it is until something is found.
-        if (asked !== undefined) attachment.key.set(0, asked);
+    for (;;) {
+      // The call overwrites the key register with what it finds, so a repeated one needs the key again.
+      const call = () => {
+        if (key !== undefined) attachment.key.set(0, key);
         return core.neighbour(op);
-      });
+      };
+      let status = call();
+      if (status > STATUS_TRUE) status = attachment.settle(status, call);
+      if (status !== STATUS_TRUE) return undefined;
+      const found = attachment.key.get(0) as K;
+      const value = attachment.value.get(0) as V | undefined;
+      // A long value whose entry was deleted before it was copied: then another one is the nearest.
+      if (value !== undefined) return [found, value];
     }
-    return status === STATUS_TRUE ? [attachment.key.get(0) as K, attachment.value.get(0) as V] : undefined;
   }
 
   /**
@@ -247,6 +252,13 @@ export class TreeReader<K = number, V = number> {
     const n = keys.length;
     needRoom('out', out.length, n);
     if (found !== undefined) needRoom('found', found.length, n);
+    if (attachment.values.variable !== undefined) {
+      for (let i = 0; i < n; i++) {
+        out[i] = this.get(keys[i]);
+        if (found !== undefined) found[i] = out[i] === undefined ? 0 : 1;
+      }
+      return out;
+    }
     const typed = ArrayBuffer.isView(out);
     const wide = out instanceof BigInt64Array || out instanceof BigUint64Array;
     const absent = !typed ? undefined : wide ? 0n : out instanceof Float64Array ? Number.NaN : 0;
@@ -424,6 +436,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Writes an entry, present or not. @returns true if the key is new. */
   put(key: K, value: V): boolean {
     const { attachment } = this;
+    if (attachment.values.variable !== undefined) return this.modifyBlob(OP_PUT, key, value);
     attachment.key.set(0, key);
     attachment.value.set(0, value);
     const status = this.core.put();
@@ -452,6 +465,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
    * @returns whether it did; false also if the key is absent.
    */
   compareAndSet(key: K, expected: V, value: V): boolean {
+    if (this.attachment.values.variable !== undefined) return this.modifyBlob(OP_COMPARE_AND_SET, key, value, expected);
     this.attachment.expected.set(0, expected);
     return this.modify(OP_COMPARE_AND_SET, key, value);
   }
@@ -469,9 +483,38 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 
   private modify(op: number, key: K, value: V): boolean {
     const { attachment } = this;
+    if (attachment.values.variable !== undefined) return this.modifyBlob(op, key, value);
     attachment.key.set(0, key);
     attachment.value.set(0, value);
     return this.settled(op);
+  }
+
+  /** The same with values of varying length: a blob is made first, and given back if no leaf takes it. */
+  private modifyBlob(op: number, key: K, value: V, expected?: V): boolean {
+    this.alive();
+    if (op === OP_ADD) fail(STATUS_UNSUPPORTED);
+    const { attachment } = this;
+    const compares = op === OP_COMPARE_AND_SET;
+    const codec = attachment.values.variable as VariableCodec;
+    // Encoding may run code of the caller's (getters), which may use the tree: so it comes first.
+    const before = compares ? codec.encode(expected).slice() : undefined;
+    const bytes = codec.encode(value);
+    attachment.key.set(0, key);
+    const register = attachment.value as BlobRegister;
+    const other = attachment.expected as BlobRegister;
+    register.store(bytes);
+    let taken = false;
+    let compared = false;
+    try {
+      if (before !== undefined) other.store(before);
+      compared = compares;
+      const done = this.settled(op);
+      taken = done || op === OP_PUT;
+      return done;
+    } finally {
+      if (!taken) register.release();
+      if (compared) other.release();
+    }
   }
 
   private settled(op: number): boolean {
@@ -498,6 +541,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   private modifyMany(op: number, keys: Column<K>, values: Column<V> | undefined): number {
     const { attachment, core } = this;
     const n = keys.length;
+    if (values !== undefined && attachment.values.variable !== undefined) {
+      return this.resumeModify(op, keys, values, 0, n);
+    }
     let total = 0;
     let size = 0;
     for (let start = 0; start < n; start += size) {
@@ -508,6 +554,36 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       if (done !== size) total += this.resumeModify(op, keys, values, start + done, start + size);
     }
     return total;
+  }
+
+  /** Puts values of a bulk load into the batch area; blobs are made of them if they vary in length. */
+  private loadChunk(values: readonly V[], from: number, size: number): void {
+    const { attachment } = this;
+    const { batchValues } = attachment;
+    if (attachment.values.variable === undefined) {
+      for (let i = 0; i < size; i++) batchValues.set(i, values[from + i]);
+      return;
+    }
+    const references = batchValues.raw as Uint32Array;
+    const register = attachment.value as BlobRegister;
+    let i = 0;
+    try {
+      for (; i < size; i++) {
+        register.set(0, values[from + i]);
+        references.set(register.raw as Uint32Array, 2 * i);
+      }
+    } catch (error) {
+      this.dropChunk(0, i);
+      throw error;
+    }
+  }
+
+  /** Gives back the blobs of a bulk load's batch that no leaf has taken. */
+  private dropChunk(from: number, to: number): void {
+    const { core, values, batchValues } = this.attachment;
+    if (values.variable === undefined) return;
+    const { raw } = batchValues as ValueView;
+    for (let i = from; i < to; i++) core.freeBlob(raw[2 * i] as number, raw[2 * i + 1] as number);
   }
 
   private loadValues(values: Column<V>, start: number, size: number): void {
@@ -583,10 +659,13 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
         // The caller's iterator may have used the tree meanwhile, so the batch area is filled in one go.
         for (let from = 0; from < n; ) {
           const size = this.loadKeys(from === 0 ? chunkKeys : chunkKeys.slice(from), 0, n - from);
-          for (let i = 0; i < size; i++) attachment.batchValues.set(i, chunkValues[from + i]);
+          this.loadChunk(chunkValues, from, size);
           const status = attachment.core.bulkAppend(size);
-          if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, from + attachment.count, loaded);
-          if (status !== STATUS_TRUE) fail(status);
+          if (status !== STATUS_TRUE) {
+            this.dropChunk(attachment.count, size);
+            if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, from + attachment.count, loaded);
+            fail(status);
+          }
           from += size;
         }
         loaded += n;
@@ -626,7 +705,7 @@ function refuseOrder<K>(keys: readonly K[], at: number, before: number): never {
   );
 }
 
-function nameOf(value: ValueType): ScalarType | 'record' {
+function nameOf(value: ValueType): ScalarType | VariableType | 'record' {
   return typeof value === 'string' ? value : 'record';
 }
 
@@ -635,7 +714,7 @@ function attach(
   handle: TreeHandle,
   options: AttachOptions,
   onSlot?: (thread: number) => void,
-): { attachment: Attachment; value: ScalarType | 'record' } {
+): { attachment: Attachment; value: ScalarType | VariableType | 'record' } {
   if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'tree') {
     throw new SabtreeError('ERR_NOT_A_TREE', `attach takes the handle of a tree, got ${show(handle)}`, handle);
   }

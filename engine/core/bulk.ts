@@ -129,18 +129,16 @@ export function dropNode(node: usize, level: i32): void {
   else leaves--;
 }
 
-/** Adds the n <= BATCH entries in the area. NOT_ASCENDING: BLOCK_COUNT tells which one was not greater than that before. */
+/** Adds the n <= BATCH entries in the area. Otherwise BLOCK_COUNT tells at which one it ended. */
 export function bulkAppend<K>(n: i32): i32 {
   for (let i = 0; i < n; i++) {
+    store<u32>(block, i, BLOCK_COUNT);
     let key: K;
     if (sizeof<K>() == 4) key = <K>narrowOrder(load<u32>(area + (<usize>i << 2)));
     else key = <K>wideOrder(load<i64>(area + (<usize>i << 3)));
     let leaf = openNode(0);
     let count = leafCount(leaf);
-    if (count > 0 && keyAt<K>(leaf, count - 1) >= key) {
-      store<u32>(block, i, BLOCK_COUNT);
-      return STATUS_NOT_ASCENDING;
-    }
+    if (count > 0 && keyAt<K>(leaf, count - 1) >= key) return STATUS_NOT_ASCENDING;
     if (count == leafTarget) {
       const next = newNode<K>(0);
       if (next == 0) return STATUS_NO_MEMORY;

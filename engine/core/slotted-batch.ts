@@ -115,15 +115,13 @@ export function bulkAppendSlotted(n: i32): i32 {
   const last = keyPlaces + PLACE_CURSOR * KEY_PLACE;
   const separator = keyPlaces + PLACE_BOUND * KEY_PLACE;
   for (let i = 0; i < n; i++) {
+    store<u32>(block, i, BLOCK_COUNT);
     seekKey(i);
     let leaf = openNode(0);
     let count = countOf(leaf, true);
     const lastLength = load<u32>(last, KEY_LENGTH);
     if (count > 0) {
-      if (compareBytes(last + KEY_BYTES, lastLength, wanted, wantedLength) >= 0) {
-        store<u32>(block, i, BLOCK_COUNT);
-        return STATUS_NOT_ASCENDING;
-      }
+      if (compareBytes(last + KEY_BYTES, lastLength, wanted, wantedLength) >= 0) return STATUS_NOT_ASCENDING;
       if (!hasRoomLeft(leaf, true)) {
         const next = newNode(0, 0);
         if (next == 0) return STATUS_NO_MEMORY;
