@@ -4,7 +4,13 @@
  * alone.
  */
 import { describe, expect, test } from 'vitest';
-import { type FixedKeyType, type RangeOptions, SharedTree, type TreeOptions, type ValueType } from '../dist/index.js';
+import {
+  type FixedKeyType,
+  type FixedValueType,
+  type RangeOptions,
+  SharedTree,
+  type TreeOptions,
+} from '../dist/index.js';
 import { Oracle } from './support/oracle.ts';
 import { type Random, seeded } from './support/random.ts';
 import { type AnyTree, agree, agreeOnAll, type Entry, makeTree, render } from './support/trees.ts';
@@ -296,7 +302,7 @@ function kindsFor({ nodeSize }: Shape): readonly ValueKind[] {
   if (nodeSize === undefined) return VALUES;
   return VALUES.filter((kind) => {
     try {
-      SharedTree.create({ key: 'f64', value: kind.type as ValueType, memory: '1MB', nodeSize });
+      SharedTree.create({ key: 'f64', value: kind.type as FixedValueType, memory: '1MB', nodeSize });
       return true;
     } catch {
       return false;

@@ -186,6 +186,48 @@ const tasks = {
     return rounds;
   },
 
+  /** Puts and deletes texts of one letter each, whose length stands before it. */
+  writeTexts(tree, { rounds, keys, lengths }) {
+    for (let round = 0; round < rounds; round++) {
+      const key = `text ${below(keys)}`;
+      const length = lengths[below(lengths.length)];
+      if (below(5) === 0) tree.delete(key);
+      else tree.put(key, `${length}:${'abcdefgh'[below(8)].repeat(length)}`);
+    }
+    return rounds;
+  },
+
+  /** Reads them, one by one and in scans: each is whole. Gives how many it saw. */
+  readTexts(tree, { laps, keys }) {
+    const since = performance.now();
+    const states = new Set();
+    let seen = 0;
+    const look = (where, value) => {
+      const colon = value.indexOf(':');
+      const length = Number(value.slice(0, colon));
+      const letter = value[colon + 1] ?? '';
+      if (value.length !== colon + 1 + length) wrong(`${where}: ${value.length} characters, ${length} were written`);
+      for (let i = colon + 2; i < value.length; i++) if (value[i] !== letter) wrong(`${where}: torn at ${i}`);
+      states.add(`${length}${letter}`);
+      seen++;
+    };
+    for (let lap = 0; !enough(lap, laps, states.size, 5, since); lap++) {
+      for (let i = 0; i < keys; i++) {
+        const value = tree.get(`text ${i}`);
+        if (value !== undefined) look('get', value);
+      }
+      let before = '';
+      for (const [key, value] of tree.range({ reverse: lap % 3 === 2 })) {
+        if (lap % 3 !== 2 && !(key > before)) wrong(`${key} behind ${before}`);
+        before = key;
+        look('range', value);
+      }
+      const entry = tree.ceiling(`text ${below(keys)}`);
+      if (entry !== undefined) look('ceiling', entry[1]);
+    }
+    return seen;
+  },
+
   /** Adds 1 to random keys; gives how many times. */
   add(tree, { rounds, keys, wide }) {
     const one = wide ? 1n : 1;

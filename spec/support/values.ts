@@ -3,7 +3,7 @@
  * among them.
  */
 import * as bin from 'typed-binary';
-import { type FixedKeyType, f64, i64, type ScalarType, u64, type ValueType } from '../../dist/index.js';
+import { type FixedKeyType, type FixedValueType, f64, i64, type ScalarType, u64 } from '../../dist/index.js';
 import type { Plus } from './oracle.ts';
 import type { Random } from './random.ts';
 
@@ -97,7 +97,7 @@ export function ascending<K extends AnyKey>(keys: readonly K[]): K[] {
 /** One value type of the tests: its option, its values and its addition. */
 export interface ValueKind {
   readonly name: string;
-  readonly type: ValueType;
+  readonly type: FixedValueType;
   readonly zero: unknown;
   readonly plus: Plus<unknown>;
   readonly random: (random: Random) => unknown;
@@ -162,7 +162,7 @@ function bytes(random: Random, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.u32());
 }
 
-function record(size: number, type: ValueType, draw: ValueKind['random']): ValueKind {
+function record(size: number, type: FixedValueType, draw: ValueKind['random']): ValueKind {
   return {
     name: `record of ${size}`,
     type,
