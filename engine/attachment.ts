@@ -1,6 +1,7 @@
 import { CACHE_LINE, PAGE } from '../layout/bits.ts';
 import { VERSION_LATCHED, VERSION_OWNER_BITS, VERSION_OWNER_SHIFT } from '../layout/node.ts';
 import { STATUS_BUSY, STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_TRUE, STATUS_UNSUPPORTED } from '../layout/operation.ts';
+import { PLACE_KEY, PLACE_KEY2 } from '../layout/slotted.ts';
 import {
   BATCH,
   BLOCK_COUNT,
@@ -26,6 +27,7 @@ import {
   LAYOUT_VERSION,
   MAX_THREADS,
   NODES,
+  SCAN_BYTES,
   THREAD_ALIVE,
   THREAD_BLOCKED_NODE,
   THREAD_DEAD,
@@ -37,11 +39,14 @@ import {
   TREE_MAGIC,
 } from '../layout/tree-memory.ts';
 import { pauseBefore } from './backoff.ts';
+import { BlobRegister, BlobTable } from './blobs.ts';
 import { type Core, instantiateCore, needsFences } from './core.ts';
 import { SabtreeError } from './errors.ts';
-import { type KeyArray, keySize, keyView } from './keys.ts';
+import { FixedKeys, type KeyView } from './key-views.ts';
+import { isVariable, keySize } from './keys.ts';
 import { type Shape, schemaHash } from './shape.ts';
-import type { ValueCodec, ValueView } from './values.ts';
+import { type ValueCodec, ValueView } from './values.ts';
+import { KeyPlace, KeyTable } from './variable-keys.ts';
 
 /** Milliseconds a latch may stay with one owner before its owner is taken for dead. */
 export const DEFAULT_LATCH_TIMEOUT = 2000;
@@ -113,15 +118,15 @@ export class Attachment {
   readonly thread: number;
   /** Header and thread slots, as words. */
   readonly header: Uint32Array;
-  key: KeyArray;
-  upperKey: KeyArray;
+  key: KeyView;
+  upperKey: KeyView;
   value: ValueView;
   expected: ValueView;
   /** Registers `count` and `more`. */
   private readonly results: Uint32Array;
-  readonly scanKeys: KeyArray;
+  readonly scanKeys: KeyView;
   readonly scanValues: ValueView;
-  batchKeys: KeyArray;
+  batchKeys: KeyView;
   batchValues: ValueView;
   readonly batchFound: Uint8Array;
   /** Entries one atomic scan can give. */
@@ -183,16 +188,37 @@ export class Attachment {
     const { core, keyCode } = this;
     const { buffer } = memory;
     const block = core.blockAddress();
-    this.key = keyView(keyCode, buffer, block + BLOCK_KEY, 1);
-    this.upperKey = keyView(keyCode, buffer, block + BLOCK_KEY2, 1);
-    this.value = values.view(buffer, block + BLOCK_VALUE, 1);
-    this.expected = values.view(buffer, core.expectedAddress(), 1);
-    this.results = new Uint32Array(buffer, block + BLOCK_COUNT, 2);
+    const area = core.areaAddress();
     this.scanCapacity = core.scanCapacity();
-    this.scanKeys = keyView(keyCode, buffer, core.areaAddress(), this.scanCapacity);
-    this.scanValues = values.view(buffer, core.scanValuesAddress(), this.scanCapacity);
-    this.batchKeys = keyView(keyCode, buffer, core.areaAddress(), BATCH);
-    this.batchValues = values.view(buffer, core.batchValuesAddress(), BATCH);
+    if (isVariable(keyCode)) {
+      this.key = new KeyPlace(keyCode, buffer, core.keyPlaceAddress(PLACE_KEY));
+      this.upperKey = new KeyPlace(keyCode, buffer, core.keyPlaceAddress(PLACE_KEY2));
+      this.scanKeys = KeyTable.at(keyCode, buffer, area, this.scanCapacity, core.scanBytesAddress());
+      this.batchKeys = KeyTable.at(keyCode, buffer, area, BATCH, area + BATCH * 4);
+    } else {
+      this.key = FixedKeys.at(keyCode, buffer, block + BLOCK_KEY, 1);
+      this.upperKey = FixedKeys.at(keyCode, buffer, block + BLOCK_KEY2, 1);
+      this.scanKeys = FixedKeys.at(keyCode, buffer, area, this.scanCapacity);
+      this.batchKeys = FixedKeys.at(keyCode, buffer, area, BATCH);
+    }
+    const blobs = values.variable !== undefined;
+    const register = (address: number) =>
+      blobs ? new BlobRegister(this, values, address) : values.view(buffer, address, 1);
+    this.value = register(block + BLOCK_VALUE);
+    this.expected = register(core.expectedAddress());
+    this.results = new Uint32Array(buffer, block + BLOCK_COUNT, 2);
+    const scanned = core.scanValuesAddress();
+    this.scanValues = blobs
+      ? new BlobTable(
+          values,
+          new Uint32Array(buffer, scanned, 2 * this.scanCapacity),
+          new Uint8Array(buffer, core.blobAreaAddress(), SCAN_BYTES),
+        )
+      : values.view(buffer, scanned, this.scanCapacity);
+    const batch = core.batchValuesAddress();
+    this.batchValues = blobs
+      ? new ValueView(values, new Uint32Array(buffer, batch, 2 * BATCH))
+      : values.view(buffer, batch, BATCH);
     this.batchFound = new Uint8Array(buffer, core.batchFoundAddress(), BATCH);
   }
 
@@ -220,7 +246,7 @@ export class Attachment {
     };
   }
 
-  /** Bytes of a stored key. */
+  /** Bytes of a stored key of fixed size. */
   get keySize(): number {
     return keySize(this.keyCode);
   }
@@ -272,11 +298,11 @@ export class Attachment {
     this.core.bulkAbort();
     this.core = CLOSED_CORE;
     this.takeArea();
-    this.key = this.key.slice();
-    this.upperKey = this.upperKey.slice();
+    this.key = this.key.copy(1);
+    this.upperKey = this.upperKey.copy(1);
     this.value = this.value.copy(1);
     this.expected = this.expected.copy(1);
-    this.batchKeys = this.batchKeys.slice();
+    this.batchKeys = this.batchKeys.copy(0);
     this.batchValues = this.batchValues.copy(BATCH);
     Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
   }

@@ -1,7 +1,9 @@
 import { LEVEL_FREE, MAX_LEVELS, NODE_COUNT, NODE_KEYS, NODE_LEVEL, VERSION_LATCHED } from '../layout/node.ts';
 import { HEADER_BUMP, HEADER_ROOT, NODES } from '../layout/tree-memory.ts';
 import { type Attachment, Patience } from './attachment.ts';
+import { parseSlotted } from './check-slotted.ts';
 import { SabtreeError } from './errors.ts';
+import { isVariable } from './keys.ts';
 import { treeDigest, treeSize, treeStats } from './stats.ts';
 
 /** What `check` found: a tree without faults. */
@@ -14,10 +16,13 @@ export interface CheckReport {
   readonly quiet: boolean;
 }
 
-/** A node as read at one instant. Keys are in stored order: unsigned for 4 bytes, signed for 8. */
+/** A key as the check compares it: unsigned for 4 bytes, signed for 8, and of any length as a string of its bytes. */
+type CheckedKey = number | bigint | string;
+
+/** A node as read at one instant, its keys in stored order. */
 interface NodeCopy {
   readonly level: number;
-  readonly keys: ArrayLike<number> | ArrayLike<bigint>;
+  readonly keys: ArrayLike<CheckedKey>;
   readonly children: Uint32Array;
   readonly digest: bigint;
 }
@@ -32,6 +37,7 @@ const READ_TRIES = 10_000;
 export function checkTree(attachment: Attachment): CheckReport {
   const { header, core } = attachment;
   const shape = attachment.shape();
+  const slotted = isVariable(attachment.keyCode);
   const wide = attachment.keySize === 8;
   const root = header[HEADER_ROOT >> 2];
   const words = new Uint32Array(attachment.memory.buffer);
@@ -58,11 +64,12 @@ export function checkTree(attachment: Attachment): CheckReport {
       const head = Atomics.load(words, (node + NODE_COUNT) >> 2);
       const count = head & 0xffff;
       const level = head >>> ((NODE_LEVEL - NODE_COUNT) * 8);
+      const copy = slotted ? copyNode(at) : undefined;
       const capacity = level > 0 ? shape.branchCapacity : shape.leafCapacity;
       const length = Math.min(count, capacity);
-      const keyWords = new Uint32Array(length * (wide ? 2 : 1));
+      const keyWords = new Uint32Array(slotted ? 0 : length * (wide ? 2 : 1));
       for (let i = 0; i < keyWords.length; i++) keyWords[i] = Atomics.load(words, ((node + NODE_KEYS) >> 2) + i);
-      const children = new Uint32Array(level > 0 ? length + 1 : 0);
+      const children = new Uint32Array(level > 0 && !slotted ? length + 1 : 0);
       for (let i = 0; i < children.length; i++) {
         children[i] = Atomics.load(words, ((node + shape.branchChildren) >> 2) + i);
       }
@@ -70,6 +77,14 @@ export function checkTree(attachment: Attachment): CheckReport {
       if ((low & VERSION_LATCHED) === 0 && Atomics.load(words, at) === low && Atomics.load(words, at + 1) === high) {
         if (level === LEVEL_FREE) fault(path, 'a node on the free list is in the tree', node);
         if (count > capacity) fault(path, `${count} keys where ${capacity} fit`, count);
+        if (copy !== undefined) {
+          const stride = attachment.values.stride;
+          return {
+            level,
+            digest: sum,
+            ...parseSlotted(copy, level, stride, (what, value) => fault(path, what, value)),
+          };
+        }
         const keys = wide ? new BigInt64Array(keyWords.buffer) : keyWords;
         return { level, keys, children, digest: sum };
       }
@@ -82,13 +97,14 @@ export function checkTree(attachment: Attachment): CheckReport {
     return fault(path, 'it never stands still for long enough to be read', node);
   }
 
+  function copyNode(at: number): Uint8Array {
+    const copy = new Uint32Array(shape.nodeSize >> 2);
+    for (let i = 0; i < copy.length; i++) copy[i] = Atomics.load(words, at + i);
+    return new Uint8Array(copy.buffer);
+  }
+
   /** Checks the subtree and returns its number of levels. Bounds: lower <= key < upper. */
-  function walk(
-    node: number,
-    path: number[],
-    lower: number | bigint | undefined,
-    upper: number | bigint | undefined,
-  ): number {
+  function walk(node: number, path: number[], lower: CheckedKey | undefined, upper: CheckedKey | undefined): number {
     if (node < NODES || node % 64 !== 0 || node + shape.nodeSize > Atomics.load(header, HEADER_BUMP >> 2)) {
       fault(path, `${node} is not the address of a node`, node);
     }
@@ -96,7 +112,15 @@ export function checkTree(attachment: Attachment): CheckReport {
     seen.add(node);
     if (path.length > MAX_LEVELS) fault(path, 'the tree is deeper than any tree can be');
     const { level, keys, children, digest: sum } = read(node, path);
-    const least = path.length === 0 ? (level > 0 ? 1 : 0) : level > 0 ? shape.branchMinimum : shape.leafMinimum;
+    const least = slotted
+      ? 0
+      : path.length === 0
+        ? level > 0
+          ? 1
+          : 0
+        : level > 0
+          ? shape.branchMinimum
+          : shape.leafMinimum;
     if (keys.length < least) fault(path, `${keys.length} keys where at least ${least} must be`, keys.length);
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i];

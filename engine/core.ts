@@ -23,6 +23,16 @@ export interface Core {
   batchValuesAddress(): number;
   batchFoundAddress(): number;
   scanCapacity(): number;
+  keyPlaceAddress(which: number): number;
+  scanBytesAddress(): number;
+  allocateBlob(length: number): number;
+  sealBlob(address: number, length: number): void;
+  freeBlob(address: number, length: number): void;
+  blobAreaAddress(): number;
+  blobCopyAddress(): number;
+  unchanged(): number;
+  hold(): number;
+  letGo(): void;
   get(): number;
   has(): number;
   put(): number;

@@ -1,11 +1,39 @@
-import { KEY_F64, KEY_I32, KEY_I64, KEY_U32, KEY_U64 } from '../layout/tree-memory.ts';
+import {
+  KEY_BYTE_STRING,
+  KEY_F64,
+  KEY_I32,
+  KEY_I64,
+  KEY_SLOTTED,
+  KEY_STRING,
+  KEY_TUPLE,
+  KEY_U32,
+  KEY_U64,
+} from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
+import type { Tuple } from './tuple.ts';
+
+/** Names of the key types of fixed size: 4 or 8 bytes. */
+export type FixedKeyType = 'u32' | 'i32' | 'f64' | 'i64' | 'u64';
+
+/**
+ * Names of the key types whose keys vary in length, up to 1,024 bytes as they are stored: 'string' (ordered by code points,
+ * which is the order of its UTF-8 bytes), 'bytes' (Uint8Array, ordered byte by byte), 'tuple' (see tuple.ts).
+ */
+export type VariableKeyType = 'string' | 'bytes' | 'tuple';
 
 /** Names of the key types. */
-export type KeyType = 'u32' | 'i32' | 'f64' | 'i64' | 'u64';
+export type KeyType = FixedKeyType | VariableKeyType;
 
 /** The JavaScript type of a key. */
-export type KeyOf<K extends KeyType> = K extends 'i64' | 'u64' ? bigint : number;
+export type KeyOf<K extends KeyType> = K extends 'i64' | 'u64'
+  ? bigint
+  : K extends FixedKeyType
+    ? number
+    : K extends 'string'
+      ? string
+      : K extends 'bytes'
+        ? Uint8Array
+        : Tuple;
 
 /** Key types by name. */
 export const KEY_CODES: Readonly<Record<KeyType, number>> = {
@@ -14,9 +42,17 @@ export const KEY_CODES: Readonly<Record<KeyType, number>> = {
   f64: KEY_F64,
   i64: KEY_I64,
   u64: KEY_U64,
+  string: KEY_STRING,
+  bytes: KEY_BYTE_STRING,
+  tuple: KEY_TUPLE,
 };
 
-/** Bytes of a stored key. */
+/** Whether keys of this type vary in length. */
+export function isVariable(code: number): boolean {
+  return code >= KEY_SLOTTED;
+}
+
+/** Bytes of a stored key of fixed size. */
 export function keySize(code: number): 4 | 8 {
   return code === KEY_U32 || code === KEY_I32 ? 4 : 8;
 }

@@ -7,9 +7,12 @@ import {
   SCAN_UPPER_EXCLUSIVE,
 } from '../layout/tree-memory.ts';
 import type { AreaReader, Attachment } from './attachment.ts';
+import { BlobTable, OneValue } from './blobs.ts';
 import { SabtreeError, show } from './errors.ts';
-import { isKey, type KeyArray, refuseKey, writeKey } from './keys.ts';
+import type { KeyView } from './key-views.ts';
+import { isVariable } from './keys.ts';
 import type { ValueView } from './values.ts';
+import { prefixRange } from './variable-keys.ts';
 
 /** Bounds, direction and size of a range. */
 export interface RangeOptions<K> {
@@ -21,13 +24,15 @@ export interface RangeOptions<K> {
   readonly lt?: K;
   /** Keys less than or equal to this one. */
   readonly lte?: K;
+  /** Keys that begin with this one: for strings, bytes and tuples. Not together with the other bounds. */
+  readonly prefix?: K;
   /** From the greatest key down. */
   readonly reverse?: boolean;
   /** At most this many entries. */
   readonly limit?: number;
 }
 
-const RANGE_OPTIONS = new Set(['gt', 'gte', 'lt', 'lte', 'reverse', 'limit']);
+const RANGE_OPTIONS = new Set(['gt', 'gte', 'lt', 'lte', 'prefix', 'reverse', 'limit']);
 
 /** A range, checked. */
 export interface Range {
@@ -35,6 +40,8 @@ export interface Range {
   readonly lower: unknown;
   readonly upper: unknown;
   readonly limit: number;
+  /** Keys that begin with it, if it is not undefined; then there are no other bounds. */
+  readonly prefix: unknown;
 }
 
 /** Checks a range's options; ERR_ARGUMENT names the wrong one. Bounds are checked as keys when they are written. */
@@ -45,7 +52,7 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
   for (const name of Object.keys(options)) {
     if (!RANGE_OPTIONS.has(name)) throw new SabtreeError('ERR_ARGUMENT', `unknown range option ${show(name)}`, name);
   }
-  const { gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY } = options;
+  const { gt, gte, lt, lte, prefix, reverse = false, limit = Number.POSITIVE_INFINITY } = options;
   if (gt !== undefined && gte !== undefined)
     throw new SabtreeError('ERR_ARGUMENT', 'a range takes gt or gte, not both', gt);
   if (lt !== undefined && lte !== undefined)
@@ -54,6 +61,9 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
     throw new SabtreeError('ERR_ARGUMENT', `reverse must be a boolean, got ${show(reverse)}`, reverse);
   if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
     throw new SabtreeError('ERR_ARGUMENT', `limit must be an integer from 0 on, got ${show(limit)}`, limit);
+  }
+  if (prefix !== undefined && (gt !== undefined || gte !== undefined || lt !== undefined || lte !== undefined)) {
+    throw new SabtreeError('ERR_ARGUMENT', 'a range takes a prefix or bounds, not both', prefix);
   }
   // Not `??`: a null is a wrong key, not an absent bound.
   const lower = gt === undefined ? gte : gt;
@@ -64,7 +74,7 @@ export function rangeOf(options: RangeOptions<unknown> = {}): Range {
     (upper === undefined ? 0 : SCAN_HAS_UPPER) |
     (lt === undefined ? 0 : SCAN_UPPER_EXCLUSIVE) |
     (reverse ? SCAN_REVERSE : 0);
-  return { flags, lower, upper, limit };
+  return { flags, lower, upper, limit, prefix };
 }
 
 /** Where a walk stands between two pieces. */
@@ -90,7 +100,7 @@ export class RangeWalk implements AreaReader {
   private upper: unknown;
   private ended = false;
   /** Keys of the piece at hand. They may move when the tree is used: look them up here each time. */
-  keys: KeyArray;
+  keys: KeyView;
   /** Values of the piece at hand; they move with the keys. */
   values: ValueView;
   /** Entries of the piece at hand. */
@@ -101,13 +111,25 @@ export class RangeWalk implements AreaReader {
     this.flags = range.flags;
     this.left = range.limit;
     this.reverse = (range.flags & SCAN_REVERSE) !== 0;
-    const { keyCode } = attachment;
-    if (range.lower !== undefined && !isKey(keyCode, range.lower)) refuseKey(keyCode, range.lower);
-    if (range.upper !== undefined && !isKey(keyCode, range.upper)) refuseKey(keyCode, range.upper);
     this.lower = range.lower;
     this.upper = range.upper;
+    if (range.prefix !== undefined) this.takePrefix(range.prefix);
+    // A wrong bound is refused here, not at the first step.
+    if (this.lower !== undefined) attachment.key.set(0, this.lower);
+    if (this.upper !== undefined) attachment.upperKey.set(0, this.upper);
     this.keys = attachment.scanKeys;
     this.values = attachment.scanValues;
+  }
+
+  private takePrefix(prefix: unknown): void {
+    const { keyCode } = this.attachment;
+    if (!isVariable(keyCode)) {
+      throw new SabtreeError('ERR_ARGUMENT', 'a prefix is for keys that are strings, bytes or tuples', prefix);
+    }
+    const { from, end } = prefixRange(keyCode, prefix);
+    this.lower = from;
+    this.upper = end;
+    this.flags |= SCAN_HAS_LOWER | (end === undefined ? 0 : SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE);
   }
 
   /** Takes the next piece; false when the range is at its end. */
@@ -117,10 +139,10 @@ export class RangeWalk implements AreaReader {
       attachment.leaveArea(this);
       return false;
     }
-    const { core, keyCode } = attachment;
+    const { core } = attachment;
     attachment.takeArea(this);
-    if (this.lower !== undefined) writeKey(keyCode, attachment.key, 0, this.lower);
-    if (this.upper !== undefined) writeKey(keyCode, attachment.upperKey, 0, this.upper);
+    if (this.lower !== undefined) attachment.key.set(0, this.lower);
+    if (this.upper !== undefined) attachment.upperKey.set(0, this.upper);
     const limit = Math.min(this.left, attachment.scanCapacity);
     const status = core.scan(this.flags, limit);
     if (status !== STATUS_TRUE) attachment.settle(status, () => core.scan(this.flags, limit));
@@ -134,8 +156,9 @@ export class RangeWalk implements AreaReader {
       attachment.leaveArea(this);
       return false;
     }
+    const long = this.values instanceof BlobTable && this.values.isLong;
     // The next piece begins behind the last key of this one.
-    const last = this.keys[count - 1];
+    const last = this.keys.stored(count - 1);
     if (this.reverse) {
       this.upper = last;
       this.flags |= SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE;
@@ -143,7 +166,22 @@ export class RangeWalk implements AreaReader {
       this.lower = last;
       this.flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
     }
-    return true;
+    return long ? this.readLong() : true;
+  }
+
+  /** Reads the one value of a piece that was too long for it. If the entry is gone by now, there is another piece. */
+  private readLong(): boolean {
+    const { attachment } = this;
+    attachment.key.set(0, this.keys.stored(0));
+    const { get } = attachment.core;
+    const found = attachment.settle(get(), get) === STATUS_TRUE;
+    const value = found ? attachment.value.get(0) : undefined;
+    if (value !== undefined) {
+      this.values = new OneValue(attachment.values, value);
+      return true;
+    }
+    this.left++;
+    return this.advance();
   }
 
   /** Takes the piece at hand back and goes on in another tree from where it began. */
@@ -171,7 +209,7 @@ export class RangeWalk implements AreaReader {
   }
 
   moveOut(): void {
-    this.keys = this.keys.slice(0, this.count);
+    this.keys = this.keys.copy(this.count);
     this.values = this.values.copy(this.count);
   }
 }
@@ -198,7 +236,7 @@ export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
       this.count = walk.count;
     }
     const i = this.at++;
-    return { done: false, value: [walk.keys[i] as K, walk.values.get(i) as V] };
+    return { done: false, value: [walk.keys.get(i) as K, walk.values.get(i) as V] };
   }
 
   /** Ends the iteration; `for...of` calls it when it is left early. */

@@ -5,6 +5,7 @@ import {
   BufferWriter,
   ByteSchema,
   CharsSchema,
+  DynamicArraySchema,
   Float16Schema,
   Float32Schema,
   type IMeasurer,
@@ -17,7 +18,9 @@ import {
   type MaxValue,
   Measurer,
   ObjectSchema,
+  OptionalSchema,
   Schema,
+  StringSchema,
   TupleSchema,
   TypedArraySchema,
   Uint8Schema,
@@ -26,6 +29,7 @@ import {
 } from 'typed-binary';
 import { MAX_VALUE_SIZE, MIN_VALUE_SIZE } from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
+import { isWellFormed } from './tuple.ts';
 
 /** A typed-binary schema whose values all have one size. */
 export type RecordSchema<T = unknown> = ISchema<T>;
@@ -110,6 +114,7 @@ type Check = (value: unknown, path: string) => void;
 interface Part {
   /** Says what the bytes mean; equal signatures, equal encodings. */
   readonly signature: string;
+  /** Bytes of a value; NaN if they differ from value to value. */
   readonly size: number;
   readonly check: Check;
 }
@@ -160,8 +165,51 @@ function listPart(signature: string, parts: readonly Part[]): Part {
   };
 }
 
-/** Takes a schema apart; ERR_OPTION if its values can differ in size. */
+/** The parts whose values differ in size. */
+function understandVariable(schema: unknown, path: string): Part | undefined {
+  if (schema instanceof StringSchema) {
+    const check: Check = (value, where) => {
+      // typed-binary ends a string with a zero, so it cannot hold one.
+      if (typeof value !== 'string' || value.includes('\0') || !isWellFormed(value)) {
+        refuse(where, 'a string without NUL and lone surrogates', value);
+      }
+    };
+    return { signature: 'string', size: Number.NaN, check };
+  }
+  if (schema instanceof DynamicArraySchema) {
+    const inner = understand(
+      (schema as unknown as { _unstableElementType: unknown })._unstableElementType,
+      `${path}[]`,
+    );
+    const check: Check = (value, where) => {
+      if (!Array.isArray(value)) refuse(where, 'an array', value);
+      for (let i = 0; i < (value as unknown[]).length; i++) inner.check((value as unknown[])[i], `${where}[${i}]`);
+    };
+    return { signature: `[${inner.signature}]`, size: Number.NaN, check };
+  }
+  if (schema instanceof OptionalSchema) {
+    const inner = understand((schema as unknown as { _innerUnstableSchema: unknown })._innerUnstableSchema, path);
+    const check: Check = (value, where) => {
+      if (value !== undefined) inner.check(value, where);
+    };
+    return { signature: `${inner.signature}?`, size: Number.NaN, check };
+  }
+  return undefined;
+}
+
+/** Takes a schema apart, of whatever size its values are. @throws ERR_OPTION */
+export function understandAny(schema: unknown): {
+  readonly signature: string;
+  readonly size: number;
+  readonly check: Check;
+} {
+  return understand(schema, '');
+}
+
+/** Takes a schema apart. @throws ERR_OPTION for kinds that are not known. */
 function understand(schema: unknown, path: string): Part {
+  const variable = understandVariable(schema, path);
+  if (variable !== undefined) return variable;
   if (schema instanceof Float64Schema) return numberPart('f64', 8);
   if (schema instanceof Int64Schema) return bigintPart('i64', true);
   if (schema instanceof Uint64Schema) return bigintPart('u64', false);
@@ -235,8 +283,7 @@ function understand(schema: unknown, path: string): Part {
   const kind = (schema as object | null)?.constructor?.name ?? typeof schema;
   throw new SabtreeError(
     'ERR_OPTION',
-    `option value${path}: ${kind} is not a typed-binary schema of one fixed size (string, optional, dynamicArrayOf, ` +
-      'generic and keyed are not)',
+    `option value${path}: ${kind} is not a typed-binary schema that can be a value (generic and keyed cannot)`,
     schema,
   );
 }
@@ -255,7 +302,7 @@ export class RecordCodec {
 
   constructor(schema: ISchema<unknown>) {
     const part = understand(schema, '');
-    if (part.size < MIN_VALUE_SIZE || part.size > MAX_VALUE_SIZE) {
+    if (!(part.size >= MIN_VALUE_SIZE && part.size <= MAX_VALUE_SIZE)) {
       throw new SabtreeError(
         'ERR_OPTION',
         `option value: records must have ${MIN_VALUE_SIZE} to ${MAX_VALUE_SIZE} bytes, this schema's have ${part.size}`,

@@ -1,7 +1,8 @@
 import { CACHE_LINE, MAX_PAGES, PAGE } from '../layout/bits.ts';
 import { KEY_VECTOR, MAX_FANOUT, MIN_FANOUT, NODE_KEYS } from '../layout/node.ts';
+import { MAX_KEY_BYTES, MAX_SLOTTED_NODE, SLOTTED_HEADS, SLOTTED_KEYS_AT_LEAST } from '../layout/slotted.ts';
 import { SabtreeError, show } from './errors.ts';
-import { KEY_CODES, type KeyType, keySize } from './keys.ts';
+import { isVariable, KEY_CODES, type KeyType, keySize } from './keys.ts';
 import type { ValueCodec } from './values.ts';
 
 /** Bytes of a node unless the values are large or the caller says otherwise. */
@@ -49,6 +50,7 @@ function mostThatFit(nodeSize: number, bytes: (capacity: number) => number): num
 
 /** Derives the nodes' shape from the types and the options. */
 export function shapeOf(keyCode: number, stride: number, nodeSize?: number, fanout?: number): Shape {
+  if (isVariable(keyCode)) return slottedShape(stride, nodeSize, fanout);
   const key = keySize(keyCode);
   const leaf = (n: number) => leafBytes(key, stride, n);
   const branch = (n: number) => branchBytes(key, n);
@@ -88,6 +90,30 @@ export function shapeOf(keyCode: number, stride: number, nodeSize?: number, fano
     leafValues: valuesOffset(key, leafCapacity),
     branchChildren: valuesOffset(key, branchCapacity),
   };
+}
+
+/** Bytes of a slotted node unless the values are large or the caller says otherwise: eight times the longest key. */
+const DEFAULT_SLOTTED_NODE = 8 * MAX_KEY_BYTES;
+
+/** The shape of slotted nodes: how many keys they hold depends on the keys, so the capacities are the most that can be. */
+function slottedShape(stride: number, nodeSize?: number, fanout?: number): Shape {
+  if (fanout !== undefined) {
+    throw new SabtreeError('ERR_OPTION', 'option fanout is for keys of fixed size; use nodeSize', fanout);
+  }
+  // Five of the longest keys with their values, so that every split gives two nodes with room.
+  const least = align(SLOTTED_HEADS + (SLOTTED_KEYS_AT_LEAST + 1) * (MAX_KEY_BYTES + 8 + stride), CACHE_LINE);
+  const size = nodeSize ?? Math.max(DEFAULT_SLOTTED_NODE, least);
+  if (!Number.isInteger(size) || size % CACHE_LINE !== 0 || size < least || size > MAX_SLOTTED_NODE) {
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option nodeSize must be a multiple of ${CACHE_LINE} from ${least} to ${MAX_SLOTTED_NODE} for these types, got ${show(nodeSize)}`,
+      nodeSize,
+    );
+  }
+  const leafCapacity = Math.floor((size - SLOTTED_HEADS) / (8 + stride)) & ~3;
+  const branchCapacity = Math.floor((size - SLOTTED_HEADS - 4) / 12) & ~3;
+  const rest = { leafMinimum: 0, branchMinimum: 0, leafValues: 0, branchChildren: 0 };
+  return { nodeSize: size, leafCapacity, branchCapacity, ...rest };
 }
 
 /** The code of a key type; ERR_OPTION if there is none of that name. */

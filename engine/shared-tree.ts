@@ -15,6 +15,7 @@ import {
   STATUS_NOT_ASCENDING,
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
+  STATUS_UNSUPPORTED,
 } from '../layout/operation.ts';
 import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
 import {
@@ -26,15 +27,18 @@ import {
   markThreadDead,
   Patience,
 } from './attachment.ts';
+import type { BlobRegister } from './blobs.ts';
 import { type CheckReport, checkTree } from './check.ts';
 import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
-import { type KeyOf, type KeyType, writeKey } from './keys.ts';
+import { FixedKeys } from './key-views.ts';
+import { isVariable, type KeyOf, type KeyType, writeKey } from './keys.ts';
 import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
 import { oneNaN } from './record.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
 import { type TreeStats, treeDigest, treeSize, treeStats } from './stats.ts';
-import { type ScalarType, ValueCodec, type ValueOf, type ValueType } from './values.ts';
+import { type ScalarType, ValueCodec, type ValueOf, type ValueType, type ValueView } from './values.ts';
+import type { VariableCodec, VariableType } from './variable-values.ts';
 
 /** Options of `SharedTree.create`. */
 export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
@@ -60,7 +64,7 @@ export interface TreeHandle {
   readonly memory: WebAssembly.Memory;
   readonly key: KeyType;
   /** The value type's name; 'record' if it is a schema, which then has to be given to `attach` as well. */
-  readonly value: ScalarType | 'record';
+  readonly value: ScalarType | VariableType | 'record';
 }
 
 /** Options of `SharedTree.attach`. */
@@ -87,10 +91,10 @@ export class TreeReader<K = number, V = number> {
   attachment: Attachment;
   protected core: Core;
   protected readonly keyTypeName: KeyType;
-  protected readonly valueTypeName: ScalarType | 'record';
+  protected readonly valueTypeName: ScalarType | VariableType | 'record';
 
   /** @internal */
-  constructor(attachment: Attachment, key: KeyType, value: ScalarType | 'record') {
+  constructor(attachment: Attachment, key: KeyType, value: ScalarType | VariableType | 'record') {
     this.attachment = attachment;
     this.core = attachment.core;
     this.keyTypeName = key;
@@ -116,7 +120,7 @@ export class TreeReader<K = number, V = number> {
   /** The value of `key`, or undefined. One descent; 0.1 to 0.4 us in a tree of a million entries. */
   get(key: K): V | undefined {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     let status = this.core.get();
     if (status > STATUS_TRUE) status = attachment.settle(status, this.core.get);
     return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;
@@ -125,7 +129,7 @@ export class TreeReader<K = number, V = number> {
   /** Whether `key` is there. */
   has(key: K): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     const status = this.core.has();
     return (status > STATUS_TRUE ? attachment.settle(status, this.core.has) : status) === STATUS_TRUE;
   }
@@ -172,22 +176,25 @@ export class TreeReader<K = number, V = number> {
   }
 
   protected neighbour(op: number, key: K): [K, V] | undefined {
-    writeKey(this.attachment.keyCode, this.attachment.key, 0, key);
-    return this.nearest(op);
+    return this.nearest(op, key);
   }
 
-  protected nearest(op: number): [K, V] | undefined {
+  protected nearest(op: number, key?: K): [K, V] | undefined {
     const { attachment, core } = this;
-    // The call overwrites the key register with what it finds, so a repeated one needs the key again.
-    const asked = attachment.key[0];
-    let status = core.neighbour(op);
-    if (status > STATUS_TRUE) {
-      status = attachment.settle(status, () => {
-        attachment.key[0] = asked as never;
+    for (;;) {
+      // The call overwrites the key register with what it finds, so a repeated one needs the key again.
+      const call = () => {
+        if (key !== undefined) attachment.key.set(0, key);
         return core.neighbour(op);
-      });
+      };
+      let status = call();
+      if (status > STATUS_TRUE) status = attachment.settle(status, call);
+      if (status !== STATUS_TRUE) return undefined;
+      const found = attachment.key.get(0) as K;
+      const value = attachment.value.get(0) as V | undefined;
+      // A long value whose entry was deleted before it was copied: then another one is the nearest.
+      if (value !== undefined) return [found, value];
     }
-    return status === STATUS_TRUE ? [attachment.key[0] as K, attachment.value.get(0) as V] : undefined;
   }
 
   /**
@@ -208,7 +215,7 @@ export class TreeReader<K = number, V = number> {
     while (walk.advance()) {
       const { count } = walk;
       for (let i = 0; i < count; i++) {
-        if (visit(walk.keys[i] as K, walk.values.get(i) as V) === false) {
+        if (visit(walk.keys.get(i) as K, walk.values.get(i) as V) === false) {
           walk.stop();
           return;
         }
@@ -245,6 +252,13 @@ export class TreeReader<K = number, V = number> {
     const n = keys.length;
     needRoom('out', out.length, n);
     if (found !== undefined) needRoom('found', found.length, n);
+    if (attachment.values.variable !== undefined) {
+      for (let i = 0; i < n; i++) {
+        out[i] = this.get(keys[i]);
+        if (found !== undefined) found[i] = out[i] === undefined ? 0 : 1;
+      }
+      return out;
+    }
     const typed = ArrayBuffer.isView(out);
     const wide = out instanceof BigInt64Array || out instanceof BigUint64Array;
     const absent = !typed ? undefined : wide ? 0n : out instanceof Float64Array ? Number.NaN : 0;
@@ -252,10 +266,11 @@ export class TreeReader<K = number, V = number> {
     const flags = attachment.batchFound;
     // Scalars of the array's own type go over in one copy.
     const whole = typed && out.constructor === values.raw.constructor && attachment.values.code !== VALUE_RECORD;
-    for (let start = 0; start < n; start += BATCH) {
-      const size = Math.min(BATCH, n - start);
-      this.loadKeys(keys, start, size);
-      this.finishBatch(size, () => core.getMany(size), keys, start);
+    let size = 0;
+    for (let start = 0; start < n; start += size) {
+      size = this.loadKeys(keys, start, Math.min(BATCH, n - start));
+      const loaded = size;
+      this.finishBatch(loaded, () => core.getMany(loaded), keys, start);
       if (found !== undefined) found.set(size === BATCH ? flags : flags.subarray(0, size), start);
       if (whole) {
         (out as Float64Array).set((values.raw as Float64Array).subarray(0, size), start);
@@ -269,19 +284,27 @@ export class TreeReader<K = number, V = number> {
     return out;
   }
 
-  /** Puts `size` keys from `start` on into the batch area; ERR_KEY for the first wrong one. */
-  protected loadKeys(keys: Column<K>, start: number, size: number): void {
+  /**
+   * Puts up to `size` keys from `start` on into the batch area; ERR_KEY for the first wrong one.
+   * @returns how many there was room for: all of them, if they are not uncommonly long.
+   */
+  protected loadKeys(keys: Column<K>, start: number, size: number): number {
     const { attachment } = this;
     attachment.takeArea();
     const { keyCode: code, batchKeys } = attachment;
-    if ((keys as object).constructor === batchKeys.constructor && code !== KEY_NEEDS_CHECK) {
-      const typed = keys as unknown as Uint32Array;
-      (batchKeys as Uint32Array).set(
-        start === 0 && typed.length === size ? typed : typed.subarray(start, start + size),
-      );
-      return;
+    if (batchKeys instanceof FixedKeys) {
+      const { raw } = batchKeys;
+      if ((keys as object).constructor === raw.constructor && code !== KEY_NEEDS_CHECK) {
+        const typed = keys as unknown as Uint32Array;
+        (raw as Uint32Array).set(start === 0 && typed.length === size ? typed : typed.subarray(start, start + size));
+        return size;
+      }
+      for (let i = 0; i < size; i++) writeKey(code, raw, i, keys[start + i]);
+      return size;
     }
-    for (let i = 0; i < size; i++) writeKey(code, batchKeys, i, keys[start + i]);
+    let i = 0;
+    for (; i < size && batchKeys.hasRoomFor(i); i++) batchKeys.set(i, keys[start + i]);
+    return i;
   }
 
   /** Runs a batch to its end: where a call stopped early, backs off and goes on with the rest. */
@@ -413,7 +436,8 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Writes an entry, present or not. @returns true if the key is new. */
   put(key: K, value: V): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    if (attachment.values.variable !== undefined) return this.modifyBlob(OP_PUT, key, value);
+    attachment.key.set(0, key);
     attachment.value.set(0, value);
     const status = this.core.put();
     return (status > STATUS_TRUE ? attachment.settle(status, this.core.put) : status) === STATUS_TRUE;
@@ -432,7 +456,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Removes an entry. @returns whether it was there. */
   delete(key: K): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    attachment.key.set(0, key);
     return this.settled(OP_DELETE);
   }
 
@@ -441,6 +465,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
    * @returns whether it did; false also if the key is absent.
    */
   compareAndSet(key: K, expected: V, value: V): boolean {
+    if (this.attachment.values.variable !== undefined) return this.modifyBlob(OP_COMPARE_AND_SET, key, value, expected);
     this.attachment.expected.set(0, expected);
     return this.modify(OP_COMPARE_AND_SET, key, value);
   }
@@ -458,9 +483,38 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 
   private modify(op: number, key: K, value: V): boolean {
     const { attachment } = this;
-    writeKey(attachment.keyCode, attachment.key, 0, key);
+    if (attachment.values.variable !== undefined) return this.modifyBlob(op, key, value);
+    attachment.key.set(0, key);
     attachment.value.set(0, value);
     return this.settled(op);
+  }
+
+  /** The same with values of varying length: a blob is made first, and given back if no leaf takes it. */
+  private modifyBlob(op: number, key: K, value: V, expected?: V): boolean {
+    this.alive();
+    if (op === OP_ADD) fail(STATUS_UNSUPPORTED);
+    const { attachment } = this;
+    const compares = op === OP_COMPARE_AND_SET;
+    const codec = attachment.values.variable as VariableCodec;
+    // Encoding may run code of the caller's (getters), which may use the tree: so it comes first.
+    const before = compares ? codec.encode(expected).slice() : undefined;
+    const bytes = codec.encode(value);
+    attachment.key.set(0, key);
+    const register = attachment.value as BlobRegister;
+    const other = attachment.expected as BlobRegister;
+    register.store(bytes);
+    let taken = false;
+    let compared = false;
+    try {
+      if (before !== undefined) other.store(before);
+      compared = compares;
+      const done = this.settled(op);
+      taken = done || op === OP_PUT;
+      return done;
+    } finally {
+      if (!taken) register.release();
+      if (compared) other.release();
+    }
   }
 
   private settled(op: number): boolean {
@@ -487,16 +541,49 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   private modifyMany(op: number, keys: Column<K>, values: Column<V> | undefined): number {
     const { attachment, core } = this;
     const n = keys.length;
+    if (values !== undefined && attachment.values.variable !== undefined) {
+      return this.resumeModify(op, keys, values, 0, n);
+    }
     let total = 0;
-    for (let start = 0; start < n; start += BATCH) {
-      const size = Math.min(BATCH, n - start);
-      this.loadKeys(keys, start, size);
+    let size = 0;
+    for (let start = 0; start < n; start += size) {
+      size = this.loadKeys(keys, start, Math.min(BATCH, n - start));
       if (values !== undefined) this.loadValues(values, start, size);
       const done = core.modifyMany(op, size);
       total += attachment.count;
       if (done !== size) total += this.resumeModify(op, keys, values, start + done, start + size);
     }
     return total;
+  }
+
+  /** Puts values of a bulk load into the batch area; blobs are made of them if they vary in length. */
+  private loadChunk(values: readonly V[], from: number, size: number): void {
+    const { attachment } = this;
+    const { batchValues } = attachment;
+    if (attachment.values.variable === undefined) {
+      for (let i = 0; i < size; i++) batchValues.set(i, values[from + i]);
+      return;
+    }
+    const references = batchValues.raw as Uint32Array;
+    const register = attachment.value as BlobRegister;
+    let i = 0;
+    try {
+      for (; i < size; i++) {
+        register.set(0, values[from + i]);
+        references.set(register.raw as Uint32Array, 2 * i);
+      }
+    } catch (error) {
+      this.dropChunk(0, i);
+      throw error;
+    }
+  }
+
+  /** Gives back the blobs of a bulk load's batch that no leaf has taken. */
+  private dropChunk(from: number, to: number): void {
+    const { core, values, batchValues } = this.attachment;
+    if (values.variable === undefined) return;
+    const { raw } = batchValues as ValueView;
+    for (let i = from; i < to; i++) core.freeBlob(raw[2 * i] as number, raw[2 * i + 1] as number);
   }
 
   private loadValues(values: Column<V>, start: number, size: number): void {
@@ -558,7 +645,9 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     this.alive();
     if (this.loading) throw new SabtreeError('ERR_ARGUMENT', 'bulkLoad was called by the entries of a bulkLoad');
     if (treeSize(attachment) !== 0) throw new SabtreeError('ERR_NOT_EMPTY', 'bulkLoad needs an empty tree');
-    const started = core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
+    const started = isVariable(attachment.keyCode)
+      ? core.bulkBegin(Math.floor(attachment.shape().nodeSize * fill), 0)
+      : core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
     if (started !== STATUS_TRUE) fail(started);
     let loaded = 0;
     this.loading = true;
@@ -568,14 +657,17 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
       const chunkValues: V[] = new Array(BATCH);
       const flush = () => {
         // The caller's iterator may have used the tree meanwhile, so the batch area is filled in one go.
-        attachment.takeArea();
-        for (let i = 0; i < n; i++) {
-          writeKey(attachment.keyCode, attachment.batchKeys, i, chunkKeys[i]);
-          attachment.batchValues.set(i, chunkValues[i]);
+        for (let from = 0; from < n; ) {
+          const size = this.loadKeys(from === 0 ? chunkKeys : chunkKeys.slice(from), 0, n - from);
+          this.loadChunk(chunkValues, from, size);
+          const status = attachment.core.bulkAppend(size);
+          if (status !== STATUS_TRUE) {
+            this.dropChunk(attachment.count, size);
+            if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, from + attachment.count, loaded);
+            fail(status);
+          }
+          from += size;
         }
-        const status = attachment.core.bulkAppend(n);
-        if (status === STATUS_NOT_ASCENDING) refuseOrder(chunkKeys, n, loaded);
-        if (status !== STATUS_TRUE) fail(status);
         loaded += n;
         n = 0;
       };
@@ -605,10 +697,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 }
 
 /** Names the key that broke the order. */
-function refuseOrder<K>(keys: readonly K[], n: number, before: number): never {
-  let i = 1;
-  while (i < n && keys[i] > keys[i - 1]) i++;
-  const at = i < n ? i : 0;
+function refuseOrder<K>(keys: readonly K[], at: number, before: number): never {
   throw new SabtreeError(
     'ERR_NOT_ASCENDING',
     `entry ${before + at}: key ${show(keys[at])} is not greater than the one before`,
@@ -616,7 +705,7 @@ function refuseOrder<K>(keys: readonly K[], n: number, before: number): never {
   );
 }
 
-function nameOf(value: ValueType): ScalarType | 'record' {
+function nameOf(value: ValueType): ScalarType | VariableType | 'record' {
   return typeof value === 'string' ? value : 'record';
 }
 
@@ -625,7 +714,7 @@ function attach(
   handle: TreeHandle,
   options: AttachOptions,
   onSlot?: (thread: number) => void,
-): { attachment: Attachment; value: ScalarType | 'record' } {
+): { attachment: Attachment; value: ScalarType | VariableType | 'record' } {
   if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'tree') {
     throw new SabtreeError('ERR_NOT_A_TREE', `attach takes the handle of a tree, got ${show(handle)}`, handle);
   }

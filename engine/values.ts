@@ -1,22 +1,40 @@
 import type { ISchema, Parsed } from 'typed-binary';
-import { VALUE_F64, VALUE_I32, VALUE_I64, VALUE_RECORD, VALUE_U32 } from '../layout/tree-memory.ts';
+import {
+  MAX_VALUE_SIZE,
+  VALUE_BLOB,
+  VALUE_F64,
+  VALUE_I32,
+  VALUE_I64,
+  VALUE_RECORD,
+  VALUE_U32,
+} from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
-import { oneNaN, RecordCodec } from './record.ts';
+import { oneNaN, RecordCodec, understandAny } from './record.ts';
+import { type VariableCodec, type VariableType, variableCodec } from './variable-values.ts';
 
 /** Names of the scalar value types. */
 export type ScalarType = 'u32' | 'i32' | 'f64' | 'i64';
 
-/** What the `value` option takes: a scalar's name, or a typed-binary schema of fixed size. */
-export type ValueType = ScalarType | ISchema<unknown>;
+/** What the `value` option of stores takes: a scalar's name, or a typed-binary schema of fixed size. */
+export type FixedValueType = ScalarType | ISchema<unknown>;
+
+/** What the `value` option takes: also names of types that vary in length, and typed-binary schemas of any size. */
+export type ValueType = FixedValueType | VariableType;
 
 /** The JavaScript type of a value. */
 export type ValueOf<V extends ValueType> = V extends 'i64'
   ? bigint
   : V extends ScalarType
     ? number
-    : V extends ISchema<infer T>
-      ? Parsed<T>
-      : never;
+    : V extends 'string'
+      ? string
+      : V extends 'bytes'
+        ? Uint8Array
+        : V extends 'json'
+          ? unknown
+          : V extends ISchema<infer T>
+            ? Parsed<T>
+            : never;
 
 const SCALARS: Readonly<Record<ScalarType, readonly [code: number, size: number]>> = {
   u32: [VALUE_U32, 4],
@@ -27,6 +45,14 @@ const SCALARS: Readonly<Record<ScalarType, readonly [code: number, size: number]
 
 /** Typed array whose elements are scalar values. */
 export type ScalarArray = Uint32Array | Int32Array | Float64Array | BigInt64Array;
+
+/** Whether values of this type vary in length, or are too large for a leaf. */
+function variesInLength(type: unknown): type is VariableType | ISchema<unknown> {
+  if (type === 'string' || type === 'bytes' || type === 'json') return true;
+  if (typeof type !== 'object' || type === null) return false;
+  const { size } = understandAny(type);
+  return !(size <= MAX_VALUE_SIZE);
+}
 
 /**
  * How values of one type become bytes. Scalars are checked and stored through typed arrays, records through their
@@ -39,22 +65,31 @@ export class ValueCodec {
   readonly stride: number;
   /** Says what the bytes mean; part of the schema hash. */
   readonly signature: string;
+  /** How values become bytes of any length, if they do. */
+  readonly variable: VariableCodec | undefined;
   private readonly record: RecordCodec | undefined;
 
   constructor(type: ValueType) {
+    this.variable = undefined;
     if (typeof type === 'string' && Object.hasOwn(SCALARS, type)) {
-      [this.code, this.stride] = SCALARS[type];
+      [this.code, this.stride] = SCALARS[type as ScalarType];
       this.signature = type;
       this.record = undefined;
+    } else if (variesInLength(type)) {
+      this.variable = variableCodec(type);
+      this.code = VALUE_BLOB;
+      this.stride = 8;
+      this.signature = `blob:${this.variable.signature}`;
+      this.record = undefined;
     } else if (typeof type === 'object' && type !== null) {
-      this.record = new RecordCodec(type);
+      this.record = new RecordCodec(type as ISchema<unknown>);
       this.code = VALUE_RECORD;
       this.stride = (this.record.size + 3) & ~3;
       this.signature = this.record.signature;
     } else {
       throw new SabtreeError(
         'ERR_OPTION',
-        `option value must be 'u32', 'i32', 'f64', 'i64' or a typed-binary schema, got ${show(type)}`,
+        `option value must be 'u32', 'i32', 'f64', 'i64', 'string', 'bytes', 'json' or a typed-binary schema, got ${show(type)}`,
         type,
       );
     }
@@ -159,7 +194,7 @@ export class ByteViews {
 export class ValueView {
   /** The typed array behind it: scalars as elements, records as bytes. */
   readonly raw: ScalarArray | Uint8Array;
-  private readonly codec: ValueCodec;
+  protected readonly codec: ValueCodec;
 
   constructor(codec: ValueCodec, raw: ScalarArray | Uint8Array) {
     this.codec = codec;

@@ -58,6 +58,11 @@ export const HEADER_BLOCKS = HEADER + 196;
 /** First byte after the header. */
 export const HEADER_END = HEADER + 256;
 
+/** The slab that blobs are cut from now: next address in the low half, its end in the high half, u64. */
+export const HEADER_BLOB_SLAB = HEADER_END;
+/** Heads of the lists of free blobs, one for each class, like HEADER_FREE. */
+export const HEADER_BLOB_FREE = HEADER_END + 64;
+
 /** Threads that may be attached to one tree at the same time; their ids are 1 to MAX_THREADS - 1. */
 export const MAX_THREADS = 256;
 /** First byte of the thread slots. Slot 0 belongs to nobody: an owner of 0 in a version word means "never written". */
@@ -144,6 +149,11 @@ export const KEY_I32 = 2;
 export const KEY_F64 = 3;
 export const KEY_I64 = 4;
 export const KEY_U64 = 5;
+/** From here on keys vary in length, and nodes are slotted (layout/slotted.ts). */
+export const KEY_SLOTTED = 16;
+export const KEY_STRING = 16;
+export const KEY_BYTE_STRING = 17;
+export const KEY_TUPLE = 18;
 
 /** Value types; the code is stored in the header. */
 export const VALUE_U32 = 1;
@@ -151,6 +161,22 @@ export const VALUE_I32 = 2;
 export const VALUE_F64 = 3;
 export const VALUE_I64 = 4;
 export const VALUE_RECORD = 5;
+/** Values of varying length: a leaf holds references to blobs (engine/core/blob.ts), 8 bytes: address, length. */
+export const VALUE_BLOB = 6;
+
+/** Longest value of varying length, in bytes. */
+export const MAX_BLOB_BYTES = 16777216;
+/** What stands in a blob before its content: the hash of it, 8 bytes. While a blob is free, the next free one stands there. */
+export const BLOB_HASH = 0;
+export const BLOB_BYTES = 8;
+/** Size classes of blobs: 32, 48, 64, 96 bytes and so on, to 24 MiB. */
+export const BLOB_CLASSES = 40;
+/** Bytes of the pieces of memory that blobs are cut from. */
+export const BLOB_SLAB_BYTES = 262144;
+/** Owner of these pieces. */
+export const BLOB_OWNER = 0x7fffffff;
+/** Longest content that the core copies out of a blob itself; of longer ones the caller copies it. */
+export const BLOB_COPY_BYTES = 4096;
 
 /** Smallest and largest value, in bytes. */
 export const MIN_VALUE_SIZE = 4;

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Attachment, createTreeMemory } from '../dist/engine/attachment.js';
 import { keyCode, shapeOf } from '../dist/engine/shape.js';
 import { ByteViews, ValueCodec } from '../dist/engine/values.js';
-import type { ValueType } from '../dist/index.js';
+import type { FixedValueType } from '../dist/index.js';
 import {
   APPLY_ANSWER,
   APPLY_REPLY,
@@ -74,7 +74,7 @@ class Replica {
   /** Whether it answers. */
   home: boolean;
 
-  constructor(type: ValueType = 'f64', { home = true, keeps = true, within = false, pages = 64 } = {}) {
+  constructor(type: FixedValueType = 'f64', { home = true, keeps = true, within = false, pages = 64 } = {}) {
     const codec = new ValueCodec(type);
     const code = keyCode('u32');
     const memory = createTreeMemory(code, codec, shapeOf(code, codec.stride, undefined, 4), pages, 1000);
@@ -191,7 +191,7 @@ class Replica {
 
   get(key: number): unknown {
     const { attachment } = this;
-    attachment.key[0] = key;
+    attachment.key.set(0, key);
     return attachment.core.get() === STATUS_TRUE ? attachment.value.get(0) : undefined;
   }
 

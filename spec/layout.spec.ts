@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { keyCode, pagesOf, shapeOf } from '../dist/engine/shape.js';
-import type { KeyType, ValueType } from '../dist/index.js';
+import type { FixedKeyType, FixedValueType } from '../dist/index.js';
 import * as bits from '../dist/layout/bits.js';
 import * as node from '../dist/layout/node.js';
 import * as operation from '../dist/layout/operation.js';
@@ -524,9 +524,9 @@ describe('shapeOf', () => {
     return seeded(name, (random) => {
       for (const key of KEY_TYPES) {
         const kind = random.pick(VALUES);
-        const tree = makeTree(key, kind.type as ValueType, { fanout: 6 });
+        const tree = makeTree(key, kind.type as FixedValueType, { fanout: 6 });
         const stride = kind.name === 'f64' || kind.name === 'i64' ? 8 : (sizeOf(kind.name) + 3) & ~3;
-        const shape = shapeOf(keyCode(key as KeyType), stride, undefined, 6);
+        const shape = shapeOf(keyCode(key as FixedKeyType), stride, undefined, 6);
         const keys = Array.from({ length: shape.leafCapacity + 1 }, (_, i) =>
           key.endsWith('64') && key !== 'f64' ? BigInt(i) : i,
         );

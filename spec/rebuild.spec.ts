@@ -195,7 +195,7 @@ describe('emptying a tree', () => {
       expect(new Uint32Array(memory.buffer)[(threadSlot(alive.thread) + THREAD_STATE) >> 2]).toBe(THREAD_ALIVE);
     }
     // The living one's registers work as before.
-    alive.key[0] = 5;
+    alive.key.set(0, 5);
     alive.value.set(0, 7);
     expect(alive.core.put()).toBe(STATUS_TRUE);
     expect(alive.core.get()).toBe(STATUS_TRUE);

@@ -6,14 +6,14 @@ import * as bin from 'typed-binary';
 import { describe, expect, test } from 'vitest';
 import {
   type AttachOptions,
+  type FixedKeyType,
+  type FixedValueType,
   f64,
   i64,
-  type KeyType,
   SharedTree,
   type TreeHandle,
   type TreeOptions,
   u64,
-  type ValueType,
 } from '../dist/index.js';
 import {
   HEADER_LAYOUT_VERSION,
@@ -27,7 +27,7 @@ import { refusal, refused } from './support/refusals.ts';
 import { type AnyTree, agree, agreeOnAll, type Entry, makeTree } from './support/trees.ts';
 import type { AnyKey } from './support/values.ts';
 
-const BAD_KEYS: Readonly<Record<KeyType, readonly unknown[]>> = {
+const BAD_KEYS: Readonly<Record<FixedKeyType, readonly unknown[]>> = {
   u32: [
     -1,
     2 ** 32,
@@ -49,7 +49,7 @@ const BAD_KEYS: Readonly<Record<KeyType, readonly unknown[]>> = {
   u64: [-1n, 2n ** 64n, 1, 0, '1', null, undefined, true, {}, [1n]],
 };
 
-const GOOD_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
+const GOOD_KEYS: Readonly<Record<FixedKeyType, readonly AnyKey[]>> = {
   u32: [0, 1, 0xffffffff],
   i32: [-0x80000000, 0, 0x7fffffff],
   f64: [Number.NEGATIVE_INFINITY, 0, 1.5],
@@ -57,7 +57,7 @@ const GOOD_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
   u64: [0n, 1n, 2n ** 64n - 1n],
 };
 
-function filled(key: KeyType, options: Partial<TreeOptions> = {}): AnyTree {
+function filled(key: FixedKeyType, options: Partial<TreeOptions> = {}): AnyTree {
   const tree = makeTree(key, 'u32', { fanout: 4, memory: '1MB', ...options });
   for (const [i, good] of GOOD_KEYS[key].entries()) tree.put(good, i);
   return tree;
@@ -81,7 +81,7 @@ describe('wrong keys: ERR_KEY with the key', () => {
     ['putMany', (tree, key) => tree.putMany([...[...tree.range()].map(([k]) => k), key], [9, 9, 9, 9])],
     ['deleteMany', (tree, key) => tree.deleteMany([...[...tree.range()].map(([k]) => k), key])],
   ];
-  for (const key of Object.keys(BAD_KEYS) as KeyType[]) {
+  for (const key of Object.keys(BAD_KEYS) as FixedKeyType[]) {
     for (const [name, call] of calls) {
       test(`${name}, ${key}`, () => {
         const tree = filled(key);
@@ -130,7 +130,7 @@ describe('wrong keys: ERR_KEY with the key', () => {
 });
 
 describe('wrong values: ERR_VALUE with the value', () => {
-  const BAD_VALUES: readonly (readonly [ValueType & string, unknown, readonly unknown[]])[] = [
+  const BAD_VALUES: readonly (readonly [FixedValueType & string, unknown, readonly unknown[]])[] = [
     ['u32', 1, [-1, 2 ** 32, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 1n, '1', null, undefined, true, {}]],
     ['i32', 1, [2 ** 31, -(2 ** 31) - 1, 0.5, Number.NaN, 1n, '1', null, undefined, true, {}]],
     ['f64', 1, [1n, '1', null, undefined, true, {}, Symbol.iterator]],
@@ -384,7 +384,9 @@ describe('options of create: ERR_OPTION with the value', () => {
       new Map(),
     ];
     for (const schema of flexible) {
-      const error = refusal('ERR_OPTION', () => SharedTree.create({ ...base, value: schema as unknown as ValueType }));
+      const error = refusal('ERR_OPTION', () =>
+        SharedTree.create({ ...base, value: schema as unknown as FixedValueType }),
+      );
       expect(error.message).toContain('option value');
     }
     expect(
@@ -399,7 +401,7 @@ describe('options of create: ERR_OPTION with the value', () => {
       [bin.f64Array(65), 520],
     ] as const) {
       expect(
-        refusal('ERR_OPTION', () => SharedTree.create({ ...base, value: schema as unknown as ValueType })).value,
+        refusal('ERR_OPTION', () => SharedTree.create({ ...base, value: schema as unknown as FixedValueType })).value,
       ).toBe(size);
     }
   });
@@ -810,7 +812,7 @@ describe('attach', () => {
     for (const key of ['i32', 'f64', 'i64', 'u64']) refusal('ERR_SCHEMA_MISMATCH', attach({ key }));
     for (const value of ['i32', 'f64', 'i64']) {
       refusal('ERR_SCHEMA_MISMATCH', attach({ value }));
-      refusal('ERR_SCHEMA_MISMATCH', attach({}, { value: value as ValueType }));
+      refusal('ERR_SCHEMA_MISMATCH', attach({}, { value: value as FixedValueType }));
     }
     refusal('ERR_SCHEMA_MISMATCH', attach({}, { value: bin.object({ n: bin.u32 }) }));
     refusal('ERR_OPTION', attach({ key: 'u16' }));
@@ -838,7 +840,7 @@ describe('attach', () => {
       bin.object({ a: bin.u32, b: bin.arrayOf(bin.i16, 2), c: bin.u8Array(9) }),
       bin.u8Array(16),
       'f64',
-    ] as ValueType[];
+    ] as FixedValueType[];
     for (const other of others)
       refusal('ERR_SCHEMA_MISMATCH', () => SharedTree.attach(records.handle, { value: other }));
     const equal = bin.object({ a: bin.u32, b: bin.arrayOf(bin.i16, 2), c: bin.u8Array(8) });

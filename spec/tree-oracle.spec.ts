@@ -4,7 +4,13 @@
  * alone.
  */
 import { describe, expect, test } from 'vitest';
-import { type KeyType, type RangeOptions, SharedTree, type TreeOptions, type ValueType } from '../dist/index.js';
+import {
+  type FixedKeyType,
+  type FixedValueType,
+  type RangeOptions,
+  SharedTree,
+  type TreeOptions,
+} from '../dist/index.js';
 import { Oracle } from './support/oracle.ts';
 import { type Random, seeded } from './support/random.ts';
 import { type AnyTree, agree, agreeOnAll, type Entry, makeTree, render } from './support/trees.ts';
@@ -36,12 +42,12 @@ const PHASES = [
 class Pair {
   readonly tree: AnyTree;
   readonly oracle: Oracle<AnyKey, unknown>;
-  private readonly keyType: KeyType;
+  private readonly keyType: FixedKeyType;
   private readonly kind: ValueKind;
   private readonly random: Random;
   private readonly keys: readonly AnyKey[];
 
-  constructor(keyType: KeyType, kind: ValueKind, shape: Shape, poolSize: number, random: Random) {
+  constructor(keyType: FixedKeyType, kind: ValueKind, shape: Shape, poolSize: number, random: Random) {
     this.keyType = keyType;
     this.kind = kind;
     this.random = random;
@@ -220,7 +226,7 @@ class Pair {
 }
 
 /** The same content by another way; only the digest has to be the same. */
-function rebuilt(keyType: KeyType, kind: ValueKind, entries: readonly Entry[], random: Random): [string, AnyTree] {
+function rebuilt(keyType: FixedKeyType, kind: ValueKind, entries: readonly Entry[], random: Random): [string, AnyTree] {
   const fanout = random.pick([4, 5, 9, 33]);
   const tree = makeTree(keyType, kind.type, random.chance(0.3) ? {} : { fanout });
   const way = random.pick(['bulkLoad', 'ascending', 'descending', 'random order', 'putMany', 'detour']);
@@ -243,7 +249,14 @@ function rebuilt(keyType: KeyType, kind: ValueKind, entries: readonly Entry[], r
   return [`${way}, fan-out ${fanout}`, tree];
 }
 
-function live(keyType: KeyType, kind: ValueKind, shape: Shape, rounds: number, poolSize: number, random: Random): void {
+function live(
+  keyType: FixedKeyType,
+  kind: ValueKind,
+  shape: Shape,
+  rounds: number,
+  poolSize: number,
+  random: Random,
+): void {
   const pair = new Pair(keyType, kind, shape, poolSize, random);
   let height = 0;
   for (const phase of PHASES) {
@@ -289,7 +302,7 @@ function kindsFor({ nodeSize }: Shape): readonly ValueKind[] {
   if (nodeSize === undefined) return VALUES;
   return VALUES.filter((kind) => {
     try {
-      SharedTree.create({ key: 'f64', value: kind.type as ValueType, memory: '1MB', nodeSize });
+      SharedTree.create({ key: 'f64', value: kind.type as FixedValueType, memory: '1MB', nodeSize });
       return true;
     } catch {
       return false;

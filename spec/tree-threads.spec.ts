@@ -5,7 +5,7 @@
  */
 import * as bin from 'typed-binary';
 import { describe, expect, test } from 'vitest';
-import { SharedTree, type TreeOptions } from '../dist/index.js';
+import { type FixedValueType, SharedTree, type TreeOptions } from '../dist/index.js';
 import { NODE_COUNT, VERSION_LATCHED, VERSION_OWNER_SHIFT } from '../dist/layout/node.js';
 import { HEADER_BRANCH_CHILDREN, HEADER_FREE, HEADER_ROOT } from '../dist/layout/tree-memory.js';
 import { seeded } from './support/random.ts';

@@ -4,6 +4,7 @@
  */
 import { type Attachment, Patience } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
+import type { FixedKeys } from '../engine/key-views.ts';
 import { KeyOrder } from '../engine/keys.ts';
 import { treeDigest, treeSize } from '../engine/stats.ts';
 import {
@@ -284,7 +285,7 @@ export class Applier {
     const head = new Uint32Array(payload.buffer, 0, 2);
     head[0] = count;
     head[1] = attachment.more ? 1 : 0;
-    const keys = attachment.scanKeys;
+    const keys = (attachment.scanKeys as FixedKeys).raw;
     payload.set(new Uint8Array(keys.buffer, keys.byteOffset, count * keySize), 8);
     const valuesAt = 8 + ((count * keySize + 7) & ~7);
     const { raw } = attachment.scanValues;
@@ -295,7 +296,7 @@ export class Applier {
   /** Puts the key that stands in stored order at `address` into the key register. */
   private loadKey(address: number): void {
     const { words, attachment } = this;
-    attachment.key[0] = this.order.restore(words[address >> 2] >>> 0, words[(address >> 2) + 1] >>> 0) as never;
+    attachment.key.set(0, this.order.restore(words[address >> 2] >>> 0, words[(address >> 2) + 1] >>> 0));
   }
 
   /** A found flag for each key, padded to 8 bytes, then a value for each. */

@@ -120,7 +120,7 @@ export class DirectClient implements CommandClient {
     const walk = new RangeWalk(attachment, { ...range, limit: Math.min(range.limit, this.rangeLimit) });
     const entries: [unknown, unknown][] = [];
     if (range.limit > 0 && walk.advance()) {
-      for (let i = 0; i < walk.count; i++) entries.push([walk.keys[i], walk.values.get(i)]);
+      for (let i = 0; i < walk.count; i++) entries.push([walk.keys.get(i), walk.values.get(i)]);
     }
     const piece = new RangePiece(entries, entries.length > 0 && attachment.more);
     walk.stop();

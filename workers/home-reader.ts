@@ -5,7 +5,7 @@
 import type { Attachment } from '../engine/attachment.ts';
 import { pauseBefore } from '../engine/backoff.ts';
 import type { CheckReport } from '../engine/check.ts';
-import { type KeyType, writeKey } from '../engine/keys.ts';
+import type { KeyType } from '../engine/keys.ts';
 import { type Range, RangeWalk } from '../engine/range.ts';
 import { TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
@@ -75,7 +75,7 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
   override get(key: K): V | undefined {
     const { attachment, words } = this;
     if (words[STREAMS_EPOCH >> 2] === this.epoch) {
-      writeKey(attachment.keyCode, attachment.key, 0, key);
+      attachment.key.set(0, key);
       const status = this.core.get();
       if (status <= STATUS_TRUE && words[STREAMS_EPOCH >> 2] === this.epoch) {
         return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;

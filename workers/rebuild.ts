@@ -5,6 +5,7 @@
  */
 import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
+import type { FixedKeys } from '../engine/key-views.ts';
 import { treeDigest } from '../engine/stats.ts';
 import type { ValueCodec } from '../engine/values.ts';
 import { KEPT_ANSWERED, KEPT_PLACES, KEPT_SIZE, KEPT_STATUS, STATUS_BUSY, STATUS_TRUE } from '../layout/operation.ts';
@@ -81,15 +82,16 @@ function copySource(parts: JoinParts, { source }: Rebuild, follow: () => void): 
     for (;;) {
       const scan = () => from.core.scan(flags, from.scanCapacity);
       from.settle(scan(), scan);
-      const { count, scanKeys, scanValues } = from;
+      const { count, scanValues } = from;
+      const { raw: keys } = from.scanKeys as FixedKeys;
       const { raw } = scanValues;
       pieces.push({
-        keys: new Uint8Array(scanKeys.buffer, scanKeys.byteOffset, count * from.keySize).slice(),
+        keys: new Uint8Array(keys.buffer, keys.byteOffset, count * from.keySize).slice(),
         values: new Uint8Array(raw.buffer, raw.byteOffset, count * parts.values.stride).slice(),
         count,
       });
       if (!from.more) break;
-      from.key[0] = scanKeys[count - 1] as never;
+      from.key.set(0, keys[count - 1]);
       flags = SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
       follow();
     }
@@ -129,7 +131,8 @@ function load({ attachment, values }: JoinParts, pieces: readonly Piece[], follo
   const { leafCapacity, branchCapacity, leafMinimum, branchMinimum } = attachment.shape();
   const fill = (capacity: number, least: number) => Math.max(least, Math.ceil(capacity * FILL));
   accept(core.bulkBegin(fill(leafCapacity, leafMinimum), fill(branchCapacity, branchMinimum)));
-  const { batchKeys, batchValues } = attachment;
+  const { batchValues } = attachment;
+  const { raw: batchKeys } = attachment.batchKeys as FixedKeys;
   const keyBytes = new Uint8Array(batchKeys.buffer, batchKeys.byteOffset, BATCH * keySize);
   const { raw } = batchValues;
   const valueBytes = new Uint8Array(raw.buffer, raw.byteOffset, BATCH * values.stride);

@@ -2,11 +2,11 @@ import { type Remote, releaseProxy, wrap } from 'comlink';
 import { availableParallelism, keepAlive, publish, startSupervisorThread } from '#platform';
 import { createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
-import type { KeyOf, KeyType } from '../engine/keys.ts';
+import { type FixedKeyType, isVariable, type KeyOf } from '../engine/keys.ts';
 import { keyCode, pagesOf, shapeOf } from '../engine/shape.ts';
 import { attachReader, type TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
-import { ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
+import { type FixedValueType, ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
 import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
 import {
   CLIENT_FREE,
@@ -56,7 +56,7 @@ import type { EventMessage, SupervisorControl } from './supervisor-worker.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
 /** Options of `open`. */
-export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
+export interface StoreOptions<K extends FixedKeyType = FixedKeyType, V extends FixedValueType = FixedValueType> {
   /** Type of the keys. */
   readonly key: K;
   /** Type of the values: a scalar's name, or a typed-binary schema of 4 to 512 bytes. */
@@ -495,20 +495,20 @@ function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
  * Opens a store: makes the replicas' memories and the streams, and starts the executors.
  * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT
  */
-export async function open<KT extends KeyType, const VT extends ValueType>(
+export async function open<KT extends FixedKeyType, const VT extends FixedValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<Store<KeyOf<KT>, ValueOf<VT>>> {
   return (await openAs(options, true)).store;
 }
 
 /** Like `open`, but the executors do nothing until `start` is called: for benchmarks that fill the rings first. @internal */
-export function openStopped<KT extends KeyType, const VT extends ValueType>(
+export function openStopped<KT extends FixedKeyType, const VT extends FixedValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
   return openAs(options, false);
 }
 
-async function openAs<KT extends KeyType, const VT extends ValueType>(
+async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
   options: StoreOptions<KT, VT>,
   run: boolean,
 ): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
@@ -574,7 +574,13 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
   const start = integerOption('ringStart', options.ringStart ?? 0, 0, 0xffffffff);
   const wait = waitStrategy(options.wait ?? 'park').name;
   const code = keyCode(options.key);
+  if (isVariable(code)) {
+    throw new SabtreeError('ERR_OPTION', `a store takes keys of fixed size, got ${show(options.key)}`, options.key);
+  }
   const values = new ValueCodec(options.value);
+  if (values.variable !== undefined) {
+    throw new SabtreeError('ERR_OPTION', 'a store takes values of fixed size, up to 512 bytes', options.value);
+  }
   const shape = shapeOf(code, values.stride, options.nodeSize, options.fanout);
   const pages = pagesOf(options.memory ?? '1GB');
 

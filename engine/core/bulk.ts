@@ -7,7 +7,7 @@
  */
 import { MAX_LEVELS } from "../../layout/node.ts";
 import { STATUS_BUSY, STATUS_NOT_ASCENDING, STATUS_NOT_EMPTY, STATUS_NO_MEMORY, STATUS_TRUE } from "../../layout/operation.ts";
-import { OVERLAP, THREAD_BRANCHES, THREAD_LEAVES } from "../../layout/tree-memory.ts";
+import { BLOCK_COUNT, OVERLAP, THREAD_BRANCHES, THREAD_LEAVES } from "../../layout/tree-memory.ts";
 import { allocateNode, freeNode, keepSpare } from "./allocator.ts";
 import { entryHash, noteChange } from "./digest.ts";
 import { isLatched, noteBlocked, readVersion, release, tryLatch } from "./latch.ts";
@@ -15,12 +15,14 @@ import {
   branchCount, childAt, childSlot, copyChildren, copyEntries, copyNode, copySeparators, copyValue, keyAt, leafCount, levelOf,
   markFree, padKeys, setCount, setHead, setKey, valueAt,
 } from "./node.ts";
+import { freeBlob } from "./blob.ts";
+import { childOf, countOf, entryValue, roomOf } from "./slotted-node.ts";
 import {
-  area, areaValues, branchMinimum, leafMinimum, lookups, narrowOrder, root, slot, valueSize, wideOrder,
+  area, areaValues, blobs, block, branchMinimum, leafMinimum, lookups, narrowOrder, root, slot, slotted, valueSize, wideOrder,
 } from "./state.ts";
 
 /** Height of what was built so far: number of open nodes. 0 when no load is under way. */
-let height: i32 = 0;
+export let height: i32 = 0;
 let leafTarget: i32 = 0;
 let branchTarget: i32 = 0;
 let entries: i64 = 0;
@@ -34,11 +36,11 @@ const OPEN_NODES: usize = 32 * OVERLAP;
 /** The open node of a level. */
 // @ts-ignore: decorator
 @inline
-function openNode(level: i32): usize {
+export function openNode(level: i32): usize {
   return <usize>load<u32>(lookups + OPEN_NODES + (<usize>level << 2));
 }
 
-function setOpen(level: i32, node: usize): void {
+export function setOpen(level: i32, node: usize): void {
   store<u32>(lookups + OPEN_NODES + (<usize>level << 2), <u32>node);
 }
 
@@ -47,24 +49,45 @@ function newNode<K>(level: i32): usize {
   if (node == 0) return 0;
   setHead(node, 0, level);
   padKeys<K>(node, 0, level);
+  countNode(level);
+  return node;
+}
+
+/** Counts a node that was made. */
+export function countNode(level: i32): void {
   if (level > 0) branches++;
   else leaves++;
-  return node;
+}
+
+/** Counts an entry that was loaded. */
+export function countEntry(hash: u64): void {
+  entries++;
+  digest += hash;
+}
+
+/** Makes `node` the first one of a level that there was not before. */
+export function openLevel(node: usize): void {
+  setOpen(height, node);
+  height++;
+}
+
+/** Forgets what an earlier load counted. */
+export function resetCounts(): void {
+  entries = 0;
+  digest = 0;
+  leaves = 0;
+  branches = 0;
+  height = 0;
 }
 
 /** Begins a load that fills leaves and branches to the given numbers of keys. */
 export function bulkBegin<K>(leafFill: i32, branchFill: i32): i32 {
   leafTarget = leafFill;
   branchTarget = branchFill;
-  entries = 0;
-  digest = 0;
-  leaves = 0;
-  branches = 0;
-  height = 0;
+  resetCounts();
   const leaf = newNode<K>(0);
   if (leaf == 0) return STATUS_NO_MEMORY;
-  setOpen(0, leaf);
-  height = 1;
+  openLevel(leaf);
   return STATUS_TRUE;
 }
 
@@ -75,8 +98,7 @@ function hang<K>(level: i32, separator: K, node: usize): i32 {
     const branch = newNode<K>(above);
     if (branch == 0) return STATUS_NO_MEMORY;
     store<u32>(childSlot(branch, 0), <u32>openNode(level));
-    setOpen(above, branch);
-    height++;
+    openLevel(branch);
   }
   const branch = openNode(above);
   const n = branchCount(branch);
@@ -100,16 +122,17 @@ function hang<K>(level: i32, separator: K, node: usize): i32 {
   return STATUS_TRUE;
 }
 
-function dropNode(node: usize, level: i32): void {
+export function dropNode(node: usize, level: i32): void {
   markFree(node);
   keepSpare(node);
   if (level > 0) branches--;
   else leaves--;
 }
 
-/** Adds the n <= BATCH entries in the area. */
+/** Adds the n <= BATCH entries in the area. Otherwise BLOCK_COUNT tells at which one it ended. */
 export function bulkAppend<K>(n: i32): i32 {
   for (let i = 0; i < n; i++) {
+    store<u32>(block, i, BLOCK_COUNT);
     let key: K;
     if (sizeof<K>() == 4) key = <K>narrowOrder(load<u32>(area + (<usize>i << 2)));
     else key = <K>wideOrder(load<i64>(area + (<usize>i << 3)));
@@ -130,8 +153,7 @@ export function bulkAppend<K>(n: i32): i32 {
     setKey<K>(leaf, count, key);
     copyValue(valueAt(leaf, count), areaValues + <usize>i * valueSize);
     setCount(leaf, count + 1);
-    entries++;
-    digest += entryHash<K>(key, valueAt(leaf, count));
+    countEntry(entryHash<K>(key, valueAt(leaf, count)));
   }
   return STATUS_TRUE;
 }
@@ -144,8 +166,13 @@ export function bulkAbort(): void {
 
 function freeBelow(node: usize, level: i32): void {
   if (level > 0 && level < MAX_LEVELS) {
-    const n = branchCount(node);
-    for (let i = 0; i <= n; i++) freeBelow(childAt(node, i), level - 1);
+    const n = slotted ? countOf(node, false) : branchCount(node);
+    for (let i = 0; i <= n; i++) freeBelow(slotted ? childOf(node, i) : childAt(node, i), level - 1);
+  }
+  if (level == 0 && blobs) {
+    const n = slotted ? countOf(node, true) : leafCount(node);
+    const room = slotted ? roomOf(node, true) : 0;
+    for (let i = 0; i < n; i++) freeBlob(load<u64>(slotted ? entryValue(node, room, i) : valueAt(node, i)));
   }
   markFree(node);
   freeNode(node);
@@ -190,17 +217,20 @@ function topUp<K>(level: i32): void {
   padKeys<K>(left, a - need, level - 1);
 }
 
-/** Puts what was built into the tree. NOT_EMPTY, BUSY: nothing was done, and the load can still be ended or aborted. */
+/**
+ * Puts what was built into the tree. NOT_EMPTY, BUSY: nothing was done, and the load can still be ended or aborted. A slotted
+ * tree's last nodes stay as they are.
+ */
 export function bulkEnd<K>(): i32 {
   const version = readVersion(root);
   if (isLatched(version)) {
     noteBlocked(root);
     return STATUS_BUSY;
   }
-  if (levelOf(root) > 0 || leafCount(root) > 0) return STATUS_NOT_EMPTY;
+  if (levelOf(root) > 0 || (slotted ? countOf(root, true) : leafCount(root)) > 0) return STATUS_NOT_EMPTY;
   if (!tryLatch(root, version)) return STATUS_BUSY;
   // From the top down: a branch that was topped up may hand its new last child a neighbour.
-  for (let level = height - 1; level > 0; level--) topUp<K>(level);
+  if (!slotted) for (let level = height - 1; level > 0; level--) topUp<K>(level);
   const top = openNode(height - 1);
   copyNode(root, top);
   if (height > 1) branches--;

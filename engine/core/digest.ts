@@ -3,7 +3,8 @@
  * two trees of equal content have equal digests whatever their shape, and each change costs one or two hashes.
  */
 import { THREAD_DIGEST, THREAD_ENTRIES } from "../../layout/tree-memory.ts";
-import { slot, valueSize } from "./state.ts";
+import { blobHash } from "./blob.ts";
+import { blobs, slot, valueSize } from "./state.ts";
 
 const PRIME_1: u64 = 0x9e3779b97f4a7c15;
 const PRIME_2: u64 = 0xbf58476d1ce4e5b9;
@@ -12,6 +13,11 @@ const PRIME_3: u64 = 0x94d049bb133111eb;
 /** Hash of one entry; the finish is that of splitmix64, which changes every bit with probability near one half. */
 export function entryHash<K>(key: K, value: usize): u64 {
   let h = <u64>key * PRIME_1 + PRIME_2;
+  if (blobs) {
+    // Of the content, wherever it stands.
+    h = ((h ^ blobHash(value)) ^ (h >> 27)) * PRIME_3;
+    return h ^ (h >> 31);
+  }
   let i: usize = 0;
   for (; i + 8 <= valueSize; i += 8) {
     h = (h ^ load<u64>(value + i)) * PRIME_2;
@@ -23,6 +29,21 @@ export function entryHash<K>(key: K, value: usize): u64 {
   }
   h = (h ^ (h >> 27)) * PRIME_3;
   return h ^ (h >> 31);
+}
+
+/** The same for a key of any length. */
+export function bytesHash(key: usize, length: i32, value: usize): u64 {
+  let h = <u64>length * PRIME_1;
+  let i = 0;
+  for (; i + 8 <= length; i += 8) {
+    h = (h ^ load<u64>(key + <usize>i)) * PRIME_3;
+    h ^= h >> 32;
+  }
+  for (; i < length; i++) {
+    h = (h ^ <u64>load<u8>(key + <usize>i)) * PRIME_3;
+    h ^= h >> 32;
+  }
+  return entryHash<u64>(h, value);
 }
 
 /**

@@ -2,25 +2,34 @@
  * The core's exports. Arguments and results go through the thread's work block (layout/tree-memory.ts), so every call
  * takes and gives plain integers; the key's width is decided here, once per call.
  */
-import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_LAST, OP_LOWER, OP_PUT, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
+import { OP_CEILING, OP_FIRST, OP_FLOOR, OP_HIGHER, OP_LAST, OP_LOWER, OP_PUT, STATUS_BUSY, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.ts";
+import { KEY_BYTES, KEY_LENGTH, PLACE_FOUND, PLACE_KEY } from "../../layout/slotted.ts";
 import {
   BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE, HEADER_BUMP, HEADER_ROOT, NODES, SCAN_LOWER_EXCLUSIVE, SCAN_HAS_LOWER,
-  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
+  SCAN_HAS_UPPER, SCAN_REVERSE, SCAN_UPPER_EXCLUSIVE, BLOB_COPY_BYTES, MAX_THREADS, THREADS, THREAD_BLOCK, THREAD_DIGEST, THREAD_SIZE,
 } from "../../layout/tree-memory.ts";
 import { bump, resetNodes, takeBlock } from "./allocator.ts";
 import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
+import * as blobbing from "./blob.ts";
 import * as deferring from "./deferral.ts";
-import { entryHash } from "./digest.ts";
+import { bytesHash, entryHash } from "./digest.ts";
 import * as keeping from "./kept.ts";
-import { readVersion, release } from "./latch.ts";
+import { SPIN_LIMIT, readVersion, release, releaseUnchanged, tryLatch, validate } from "./latch.ts";
 import { keyAt, leafCount, padKeys, padding, setHead, valueAt } from "./node.ts";
-import { read, write } from "./point.ts";
+import { read, readAt, readLeaf, write } from "./point.ts";
 import * as undoing from "./undo.ts";
 import * as scanning from "./scan.ts";
 import {
-  area, areaFound, areaValues, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot,
+  bulkAppendSlotted, bulkBeginSlotted, lastSlottedStatus, readManySlotted, writeManySlotted,
+} from "./slotted-batch.ts";
+import { copyKey, countOf, emptyNode, entryValue, roomOf, seek } from "./slotted-node.ts";
+import { readSlotted, writeSlotted } from "./slotted-point.ts";
+import { keyPlace, nearestSlotted, scanBytes, scanSlotted } from "./slotted-scan.ts";
+import { takeCopies } from "./slotted-structure.ts";
+import {
+  area, areaFound, areaValues, blobArea, blobCopy, blobs, block, blockSize, expectedRegister, learnMemorySize, loadShape, narrow, narrowOrder, nodeSize, root, scanEntries, scanValues, slot, slotted,
   takeSlot, wideOrder,
 } from "./state.ts";
 
@@ -50,10 +59,19 @@ export function createTree(): i32 {
   if (node == 0) return STATUS_FALSE;
   store<u32>(HEADER_ROOT, <u32>node);
   loadShape(true);
+  emptyRoot();
+  return STATUS_TRUE;
+}
+
+/** Makes the root an empty leaf. */
+function emptyRoot(): void {
+  if (slotted) {
+    emptyNode(root, 0);
+    return;
+  }
   setHead(root, 0, 0);
   if (narrow) padKeys<u32>(root, 0, 0);
   else padKeys<i64>(root, 0, 0);
-  return STATUS_TRUE;
 }
 
 /** Makes this instance work on the tree as thread `thread`, whose slot the caller has claimed. FALSE: no memory. */
@@ -67,6 +85,7 @@ export function attach(thread: u32, fences: bool): i32 {
     takeSlot(thread);
     learnMemorySize();
   }
+  if (slotted) takeCopies();
   return STATUS_TRUE;
 }
 
@@ -90,9 +109,7 @@ export function resetBetween(from: usize, to: usize): void {
 /** The last part of it: the root becomes an empty leaf. */
 export function resetRoot(): void {
   const version = readVersion(root);
-  setHead(root, 0, 0);
-  if (narrow) padKeys<u32>(root, 0, 0);
-  else padKeys<i64>(root, 0, 0);
+  emptyRoot();
   release(root, version);
 }
 
@@ -152,20 +169,91 @@ export function scanCapacity(): i32 {
   return scanEntries;
 }
 
-/** TRUE and the value register, or FALSE; BUSY. */
+/** The key places of a slotted tree (layout/slotted.ts), and where the bytes of a scan's keys begin. */
+export function keyPlaceAddress(which: i32): usize {
+  return keyPlace(which);
+}
+
+export function scanBytesAddress(): usize {
+  return scanBytes();
+}
+
+/** Blobs (see blob.ts). */
+export function allocateBlob(length: u32): u32 {
+  return blobbing.allocateBlob(length);
+}
+
+export function sealBlob(address: u32, length: u32): void {
+  blobbing.sealBlob(address, length);
+}
+
+export function freeBlob(address: u32, length: u32): void {
+  blobbing.freeBlob((<u64>length << 32) | <u64>address);
+}
+
+/** Where the contents of a scan's blobs stand, and that of the value that was read. */
+export function blobAreaAddress(): usize {
+  return blobArea;
+}
+
+export function blobCopyAddress(): usize {
+  return blobCopy;
+}
+
+/** Whether the leaf that was read last is as it was: then what the caller has copied from its blob is the value. */
+export function unchanged(): i32 {
+  return validate(readLeaf, readAt) ? STATUS_TRUE : STATUS_FALSE;
+}
+
+/** Latches the leaf of the key in the key register, so that its value can be read in peace: TRUE, FALSE (then not latched), BUSY. */
+export function hold(): i32 {
+  for (let tries = 0; tries < SPIN_LIMIT; tries++) {
+    const status = find(block + BLOCK_VALUE);
+    if (status != STATUS_TRUE) return status;
+    if (tryLatch(readLeaf, readAt)) return STATUS_TRUE;
+  }
+  return STATUS_BUSY;
+}
+
+export function letGo(): void {
+  releaseUnchanged(readLeaf, readAt);
+}
+
+/** The content of the blob in the value register, if it is short: TRUE, or FALSE if the leaf has changed. */
+function copyContent(): i32 {
+  blobbing.copyBlob(block + BLOCK_VALUE, blobCopy, BLOB_COPY_BYTES);
+  return unchanged();
+}
+
+function find(out: usize): i32 {
+  if (slotted) {
+    seek(keyPlace(PLACE_KEY));
+    return readSlotted(out);
+  }
+  return narrow ? read<u32>(narrowKey(BLOCK_KEY), out, 0, 0) : read<i64>(wideKey(BLOCK_KEY), out, 0, 0);
+}
+
+/** TRUE and the value register (of a short blob also its content in the blob copy), or FALSE; BUSY. */
 export function get(): i32 {
-  return narrow
-    ? read<u32>(narrowKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0)
-    : read<i64>(wideKey(BLOCK_KEY), block + BLOCK_VALUE, 0, 0);
+  if (!blobs) return find(block + BLOCK_VALUE);
+  for (let tries = 0; tries < SPIN_LIMIT; tries++) {
+    const status = find(block + BLOCK_VALUE);
+    if (status != STATUS_TRUE || copyContent() == STATUS_TRUE) return status;
+  }
+  return STATUS_BUSY;
 }
 
 export function has(): i32 {
-  return narrow ? read<u32>(narrowKey(BLOCK_KEY), 0, 0, 0) : read<i64>(wideKey(BLOCK_KEY), 0, 0, 0);
+  return find(0);
 }
 
 /** The writing operations (see point.ts); value and expected value in their registers, an old value in the value register. */
 export function modify(op: i32): i32 {
   const value = block + BLOCK_VALUE;
+  if (slotted) {
+    seek(keyPlace(PLACE_KEY));
+    return writeSlotted(op, value, expectedRegister, expectedRegister, false);
+  }
   return narrow
     ? write<u32>(op, narrowKey(BLOCK_KEY), value, expectedRegister, expectedRegister, false, 0, 0)
     : write<i64>(op, wideKey(BLOCK_KEY), value, expectedRegister, expectedRegister, false, 0, 0);
@@ -175,8 +263,23 @@ export function put(): i32 {
   return modify(OP_PUT);
 }
 
-/** The nearest entry to the key register, into the key and value registers: TRUE, FALSE, BUSY. */
+/**
+ * The nearest entry to the key register, into the key and value registers: TRUE, FALSE, BUSY. Of a short blob also the
+ * content; if that changed meanwhile, BUSY, and the key register may have changed.
+ */
 export function neighbour(op: i32): i32 {
+  const status = nearest(op);
+  return blobs && status == STATUS_TRUE && copyContent() != STATUS_TRUE ? STATUS_BUSY : status;
+}
+
+function nearest(op: i32): i32 {
+  if (slotted) {
+    if (op == OP_FLOOR) return nearestSlotted(SCAN_HAS_UPPER | SCAN_REVERSE);
+    if (op == OP_LOWER) return nearestSlotted(SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE | SCAN_REVERSE);
+    if (op == OP_CEILING) return nearestSlotted(SCAN_HAS_LOWER);
+    if (op == OP_HIGHER) return nearestSlotted(SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE);
+    return nearestSlotted(op == OP_FIRST ? 0 : SCAN_REVERSE);
+  }
   return narrow ? neighbourOf<u32>(op, narrowKey(BLOCK_KEY)) : neighbourOf<i64>(op, wideKey(BLOCK_KEY));
 }
 
@@ -196,6 +299,7 @@ function neighbourOf<K>(op: i32, key: K): i32 {
 /** An atomic scan between the two key registers into the area (see scan.ts). */
 export function scan(flags: i32, limit: i32): i32 {
   const most = min<i32>(limit, scanEntries);
+  if (slotted) return scanSlotted(flags, most);
   return narrow
     ? scanBetween<u32>(flags, most, narrowKey(BLOCK_KEY), narrowKey(BLOCK_KEY2))
     : scanBetween<i64>(flags, most, wideKey(BLOCK_KEY), wideKey(BLOCK_KEY2));
@@ -215,29 +319,33 @@ function scanBetween<K>(flags: i32, limit: i32, lower: K, upper: K): i32 {
     if (hi == lowest) empty = true;
     else hi = <K>(hi - 1);
   }
-  return scanning.scan<K>(lo, hi, empty ? 0 : limit, (flags & SCAN_REVERSE) != 0, area, scanValues());
+  return scanning.scan<K>(lo, hi, empty ? 0 : limit, (flags & SCAN_REVERSE) != 0, area, scanValues(), true);
 }
 
 /** Batches over the keys in the area (see batch.ts). */
 export function getMany(n: i32): i32 {
+  if (slotted) return readManySlotted(n);
   return narrow ? batching.readMany<u32>(n) : batching.readMany<i64>(n);
 }
 
 export function modifyMany(op: i32, n: i32): i32 {
+  if (slotted) return writeManySlotted(op, n);
   return narrow ? batching.writeMany<u32>(op, n) : batching.writeMany<i64>(op, n);
 }
 
 /** Why `modifyMany` stopped early. */
 export function batchStatus(): i32 {
-  return batching.lastStatus;
+  return slotted ? lastSlottedStatus : batching.lastStatus;
 }
 
-/** Bulk load (see bulk.ts). */
+/** Bulk load (see bulk.ts): fills leaves and branches to so many keys, slotted nodes to so many bytes. */
 export function bulkBegin(leafFill: i32, branchFill: i32): i32 {
+  if (slotted) return bulkBeginSlotted(leafFill);
   return narrow ? loading.bulkBegin<u32>(leafFill, branchFill) : loading.bulkBegin<i64>(leafFill, branchFill);
 }
 
 export function bulkAppend(n: i32): i32 {
+  if (slotted) return bulkAppendSlotted(n);
   return narrow ? loading.bulkAppend<u32>(n) : loading.bulkAppend<i64>(n);
 }
 
@@ -261,6 +369,15 @@ export function contentDigest(): u64 {
 /** Sum of the hashes of a leaf's entries: what the checker compares the kept digest with. */
 export function leafDigest(leaf: usize): u64 {
   let sum: u64 = 0;
+  if (slotted) {
+    const n = countOf(leaf, true);
+    const place = keyPlace(PLACE_FOUND);
+    for (let i = 0; i < n; i++) {
+      copyKey(leaf, i, true, place);
+      sum += bytesHash(place + KEY_BYTES, load<u32>(place, KEY_LENGTH), entryValue(leaf, roomOf(leaf, true), i));
+    }
+    return sum;
+  }
   const n = leafCount(leaf);
   for (let i = 0; i < n; i++) {
     sum += narrow

@@ -8,12 +8,24 @@ import {
   STATUS_UNSUPPORTED,
 } from "../../layout/operation.ts";
 import { VALUE_F64, VALUE_I64, VALUE_RECORD } from "../../layout/tree-memory.ts";
+import { equalBlobs, freeBlob } from "./blob.ts";
 import { descend, leafVersion } from "./descent.ts";
 import { entryHash, noteChange } from "./digest.ts";
 import { SPIN_LIMIT, noteRestart, release, tryLatch, validate } from "./latch.ts";
 import { copyValue, equalValues, insertEntry, keyAt, leafCount, lowerBound, removeEntry, valueAt } from "./node.ts";
-import { leafCapacity, leafMinimum, root, valueType } from "./state.ts";
+import { blobs, leafCapacity, leafMinimum, root, valueType } from "./state.ts";
 import { makeRoom, makeSlack } from "./structure.ts";
+
+/** The leaf that was read last, and its version: what comes from a blob counts once they are validated again. */
+export let readLeaf: usize = 0;
+export let readAt: u64 = 0;
+
+// @ts-ignore: decorator
+@inline
+export function noteRead(leaf: usize, version: u64): void {
+  readLeaf = leaf;
+  readAt = version;
+}
 
 /**
  * TRUE with the value copied to `out` (if not 0), FALSE if the key is absent, BUSY. A (leaf, version) pair found before
@@ -32,7 +44,10 @@ export function read<K>(key: K, out: usize, leaf: usize, version: u64): i32 {
     const i = lowerBound<K>(leaf, n, key);
     const found = i < n && keyAt<K>(leaf, i) == key;
     if (found && out != 0) copyValue(out, valueAt(leaf, i));
-    if (validate(leaf, version)) return found ? STATUS_TRUE : STATUS_FALSE;
+    if (validate(leaf, version)) {
+      noteRead(leaf, version);
+      return found ? STATUS_TRUE : STATUS_FALSE;
+    }
     leaf = 0;
     noteRestart();
   }
@@ -43,7 +58,7 @@ export function read<K>(key: K, out: usize, leaf: usize, version: u64): i32 {
  * The value `by` more than the one at `slot` (or than 0 if slot is 0), written to `to`. Integers wrap. A NaN becomes the
  * one NaN that values may be: processors differ in the bits they make (x86-64 sets the sign).
  */
-function addTo(to: usize, slot: usize, by: usize): void {
+export function addTo(to: usize, slot: usize, by: usize): void {
   if (valueType == VALUE_F64) {
     const sum = (slot ? load<f64>(slot) : 0) + load<f64>(by);
     if (sum == sum) store<f64>(to, sum);
@@ -62,6 +77,13 @@ function overwrite<K>(key: K, slot: usize, value: usize): void {
   noteChange(0, entryHash<K>(key, slot) - before);
 }
 
+/** Whether the value at `slot` is the expected one; in a leaf that is not latched, as far as it was not torn. */
+// @ts-ignore: decorator
+@inline
+export function isExpected(slot: usize, expected: usize): bool {
+  return blobs ? equalBlobs(slot, expected) : equalValues(slot, expected);
+}
+
 /**
  * One writing operation. TRUE if it wrote (put: if the key was absent; add: if it was present, its old value at `out`),
  * FALSE otherwise. `within`: no split or merge may be made; where one is needed, REFUSED and nothing written.
@@ -70,7 +92,7 @@ function overwrite<K>(key: K, slot: usize, value: usize): void {
 export function write<K>(
   op: i32, key: K, value: usize, expected: usize, out: usize, within: bool, leaf: usize, version: u64,
 ): i32 {
-  if (op == OP_ADD && valueType == VALUE_RECORD) return STATUS_UNSUPPORTED;
+  if (op == OP_ADD && valueType >= VALUE_RECORD) return STATUS_UNSUPPORTED;
   for (let tries = 0; tries < SPIN_LIMIT; tries++) {
     if (leaf == 0) {
       leaf = descend<K>(key);
@@ -81,7 +103,7 @@ export function write<K>(
     const i = lowerBound<K>(leaf, n, key);
     const slot = valueAt(leaf, i);
     if (i < n && keyAt<K>(leaf, i) == key) {
-      if (op == OP_INSERT || (op == OP_COMPARE_AND_SET && !equalValues(slot, expected))) {
+      if (op == OP_INSERT || (op == OP_COMPARE_AND_SET && !isExpected(slot, expected))) {
         if (validate(leaf, version)) return STATUS_FALSE;
       } else if (op == OP_DELETE) {
         if (n <= leafMinimum && leaf != root) {
@@ -93,11 +115,14 @@ export function write<K>(
           }
         } else if (tryLatch(leaf, version)) {
           noteChange(-1, -entryHash<K>(key, slot));
+          const old = blobs ? load<u64>(slot) : 0;
           removeEntry<K>(leaf, n, i);
           release(leaf, version);
+          if (blobs) freeBlob(old);
           return STATUS_TRUE;
         }
       } else if (tryLatch(leaf, version)) {
+        const old = blobs ? load<u64>(slot) : 0;
         if (op == OP_ADD) {
           const before = entryHash<K>(key, slot);
           copyValue(out, slot);
@@ -107,6 +132,7 @@ export function write<K>(
           overwrite<K>(key, slot, value);
         }
         release(leaf, version);
+        if (blobs) freeBlob(old);
         return op == OP_UPDATE || op == OP_COMPARE_AND_SET || op == OP_ADD ? STATUS_TRUE : STATUS_FALSE;
       }
     } else if (op == OP_UPDATE || op == OP_DELETE || op == OP_COMPARE_AND_SET) {

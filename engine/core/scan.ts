@@ -14,12 +14,14 @@ import { STATUS_BUSY, STATUS_FALSE, STATUS_TRUE } from "../../layout/operation.t
 import { descend, descendWithin, hasLower, hasUpper, leafVersion, lowerKey, upperKey } from "./descent.ts";
 import { SPIN_LIMIT, noteRestart, releaseUnchanged, tryLatch, validate } from "./latch.ts";
 import { copyValue, copyWords, keyAt, leafCount, lowerBound, padding, upperBound, valueAt } from "./node.ts";
-import { block, keyType, narrowOrder, scanLeaves, valueSize, wideOrder } from "./state.ts";
+import { beginBlobs, collectBlobs, filledBlobs, isLarge, resumeBlobs } from "./blob.ts";
+import { noteRead } from "./point.ts";
+import { blobs, block, keyType, narrowOrder, scanLeaves, valueSize, wideOrder } from "./state.ts";
 
 /** Tries without latches before a scan of several leaves takes them. */
-const OPTIMISTIC_TRIES: i32 = 8;
+export const OPTIMISTIC_TRIES: i32 = 8;
 /** Tries in all. */
-const TRIES: i32 = 64;
+export const TRIES: i32 = 64;
 
 /** The key as the caller knows it, written to `to`. */
 // @ts-ignore: decorator
@@ -51,15 +53,28 @@ function notedLeaf(i: i32): usize {
   return scanLeaves + <usize>i * SCAN_LEAF_SIZE;
 }
 
+/** Notes a leaf before it is latched: if this thread dies, what it held can be found here (engine/reset.ts). */
+// @ts-ignore: decorator
+@inline
+export function noteLeaf(i: i32, leaf: usize, version: u64): void {
+  store<u64>(notedLeaf(i), version);
+  store<u32>(notedLeaf(i), <u32>leaf, 8);
+}
+
+/** Says that the last of n noted leaves is the one that was read (point.ts). */
+export function noteLast(n: i32): void {
+  if (n > 0) noteRead(<usize>load<u32>(notedLeaf(n - 1), 8), load<u64>(notedLeaf(n - 1)));
+}
+
 /** Gives back the latches of the noted leaves. */
-function unlatchAll(n: i32): void {
+export function unlatchAll(n: i32): void {
   for (let i = 0; i < n; i++) {
     releaseUnchanged(<usize>load<u32>(notedLeaf(i), 8), load<u64>(notedLeaf(i)));
   }
 }
 
 /** True if no noted leaf has changed. */
-function validateAll(n: i32): bool {
+export function validateAll(n: i32): bool {
   for (let i = 0; i < n; i++) {
     if (!validate(<usize>load<u32>(notedLeaf(i), 8), load<u64>(notedLeaf(i)))) return false;
   }
@@ -68,9 +83,9 @@ function validateAll(n: i32): bool {
 
 /**
  * Copies the entries with lo <= key <= hi, at most `limit`, ascending or descending, to the arrays at `keys` and
- * `values`. TRUE: BLOCK_COUNT entries, all from one instant; BLOCK_MORE tells whether the range goes on. BUSY otherwise.
+ * `values`; the contents of blobs too, if they are wanted (blob.ts). TRUE: BLOCK_COUNT entries, all from one instant; BLOCK_MORE tells whether the range goes on. BUSY otherwise.
  */
-export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, values: usize): i32 {
+export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, values: usize, contents: bool): i32 {
   store<u32>(block, 0, BLOCK_COUNT);
   store<u32>(block, 0, BLOCK_MORE);
   if (lo > hi || limit <= 0) return STATUS_TRUE;
@@ -80,7 +95,9 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
     let leaves = 0;
     let cursor: K = reverse ? hi : lo;
     let more = false;
+    let full = false;
     let failed = false;
+    beginBlobs();
     while (true) {
       const leaf = descendWithin<K>(cursor);
       if (leaf == 0) {
@@ -88,9 +105,7 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
         return STATUS_BUSY;
       }
       const version = leafVersion;
-      // Noted before it is latched: if this thread dies, what it held can be found here (engine/reset.ts).
-      store<u64>(notedLeaf(leaves), version);
-      store<u32>(notedLeaf(leaves), <u32>leaf, 8);
+      noteLeaf(leaves, leaf, version);
       if (latching && !tryLatch(leaf, version)) {
         failed = true;
         break;
@@ -99,11 +114,18 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
       const from = lowerBound<K>(leaf, n, reverse ? lo : cursor);
       const to = upperBound<K>(leaf, n, reverse ? cursor : hi);
       const there = max<i32>(to - from, 0);
-      const take = min<i32>(there, limit - out);
+      let take = min<i32>(there, limit - out);
+      const filled = filledBlobs();
       copyOut<K>(
         leaf, reverse ? to - take : from, take, reverse, keys + <usize>out * sizeof<K>(), values + <usize>out * valueSize,
       );
+      if (blobs && contents) {
+        const fitting = collectBlobs(values + (<usize>out << 3), take, out == 0);
+        full = fitting < take || (take > 0 && isLarge(values));
+        take = fitting;
+      }
       if (!latching && !validate(leaf, version)) {
+        resumeBlobs(filled);
         // Only this leaf's copy is lost; the ones before are judged at the end.
         noteRestart();
         if (++tries >= OPTIMISTIC_TRIES) {
@@ -116,12 +138,13 @@ export function scan<K>(lo: K, hi: K, limit: i32, reverse: bool, keys: usize, va
       out += take;
       const beyond = reverse ? hasLower && lowerKey > <i64>lo : hasUpper && upperKey <= <i64>hi;
       more = take < there || beyond;
-      if (!more || out == limit || leaves == SCAN_LEAVES) break;
+      if (!more || full || out == limit || leaves == SCAN_LEAVES) break;
       cursor = reverse ? <K>(lowerKey - 1) : <K>upperKey;
     }
     if (latching) unlatchAll(leaves);
     else if (!failed && leaves > 1 && !validateAll(leaves)) failed = true;
     if (!failed) {
+      noteLast(leaves);
       store<u32>(block, out, BLOCK_COUNT);
       store<u32>(block, more ? 1 : 0, BLOCK_MORE);
       return STATUS_TRUE;
@@ -145,7 +168,10 @@ export function floor<K>(key: K, keyOut: usize, valueOut: usize): i32 {
     }
     putRawKey<K>(keyOut, keyAt<K>(leaf, i));
     copyValue(valueOut, valueAt(leaf, i));
-    if (validate(leaf, version)) return STATUS_TRUE;
+    if (validate(leaf, version)) {
+      noteRead(leaf, version);
+      return STATUS_TRUE;
+    }
     noteRestart();
   }
   return STATUS_BUSY;
@@ -162,7 +188,10 @@ export function ceiling<K>(key: K, keyOut: usize, valueOut: usize): i32 {
     if (i >= n) return nearest<K>(key, padding<K>(), false, keyOut, valueOut);
     putRawKey<K>(keyOut, keyAt<K>(leaf, i));
     copyValue(valueOut, valueAt(leaf, i));
-    if (validate(leaf, version)) return STATUS_TRUE;
+    if (validate(leaf, version)) {
+      noteRead(leaf, version);
+      return STATUS_TRUE;
+    }
     noteRestart();
   }
   return STATUS_BUSY;
@@ -170,7 +199,7 @@ export function ceiling<K>(key: K, keyOut: usize, valueOut: usize): i32 {
 
 /** The first entry of a range from either end. */
 export function nearest<K>(lo: K, hi: K, reverse: bool, keyOut: usize, valueOut: usize): i32 {
-  const status = scan<K>(lo, hi, 1, reverse, keyOut, valueOut);
+  const status = scan<K>(lo, hi, 1, reverse, keyOut, valueOut, false);
   if (status != STATUS_TRUE) return status;
   return load<u32>(block, BLOCK_COUNT) > 0 ? STATUS_TRUE : STATUS_FALSE;
 }

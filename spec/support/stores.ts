@@ -1,7 +1,14 @@
 /** Opening stores of types chosen at run time, random commands for them, and comparing them with the oracle. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { type KeyType, open, SabtreeError, type Store, type StoreHandle, type StoreOptions } from '../../dist/index.js';
+import {
+  type FixedKeyType,
+  open,
+  SabtreeError,
+  type Store,
+  type StoreHandle,
+  type StoreOptions,
+} from '../../dist/index.js';
 import { HEADER_ROOT } from '../../dist/layout/tree-memory.js';
 import { Oracle, same } from './oracle.ts';
 import { type Random, SEED } from './random.ts';
@@ -103,7 +110,7 @@ export class Commands {
   readonly values: ValueKind;
   private readonly random: Random;
 
-  constructor(random: Random, key: KeyType, values: ValueKind, size: number) {
+  constructor(random: Random, key: FixedKeyType, values: ValueKind, size: number) {
     this.random = random;
     this.keys = keyPool(key, size, random);
     this.values = values;

@@ -114,6 +114,120 @@ const tasks = {
     return [...model];
   },
 
+  /** String keys of its own, some short and some long: every answer is known. Gives the entries left. */
+  ownStrings(tree, { rounds, keys, prefix }) {
+    const model = new Map();
+    for (let round = 0; round < rounds; round++) {
+      const n = below(keys);
+      const key = `${n % 3 === 0 ? '' : prefix}${n % 7 === 0 ? n.toString(2) : n}/${id}`;
+      const value = below(1 << 30);
+      const present = model.get(key);
+      switch (below(8)) {
+        case 0:
+          agree(`get ${key}`, tree.get(key), present);
+          break;
+        case 1:
+        case 2:
+        case 3:
+          agree(`put ${key}`, tree.put(key, value), present === undefined);
+          model.set(key, value);
+          break;
+        case 4:
+          agree(`compareAndSet ${key}`, tree.compareAndSet(key, present ?? 0, value), present !== undefined);
+          if (present !== undefined) model.set(key, value);
+          break;
+        case 5:
+          if (present !== undefined) agree(`ceiling ${key}`, tree.ceiling(key)?.[0], key);
+          if (present !== undefined) agree(`floor ${key}`, tree.floor(key)?.[1], present);
+          break;
+        default:
+          agree(`delete ${key}`, tree.delete(key), present !== undefined);
+          model.delete(key);
+      }
+    }
+    return [...model];
+  },
+
+  /** Sets all accounts to 1, then all to 2, and so on, one after another. */
+  setInOrder(tree, { rounds, keys }) {
+    for (let round = 1; round <= rounds; round++) {
+      for (let i = 0; i < keys; i++) tree.put(`account ${String(i).padStart(4, '0')}`, round);
+    }
+    return rounds;
+  },
+
+  /** Reads all accounts in one scan: at every instant they are in the order that `setInOrder` gives them. */
+  watchInOrder(tree, { laps, keys }) {
+    const since = performance.now();
+    const states = new Set();
+    let lap = 0;
+    for (; !enough(lap, laps, states.size, 20, since); lap++) {
+      const values = [];
+      for (const [key, value] of tree.range({ prefix: 'account ', reverse: lap % 2 === 1 })) {
+        if (!key.includes('filler')) values.push(value);
+      }
+      if (lap % 2 === 1) values.reverse();
+      agree('accounts', values.length, keys);
+      for (let i = 1; i < keys; i++)
+        if (values[i] > values[i - 1]) wrong(`${values[i - 1]} before ${values[i]} at ${i}`);
+      if (values[0] - values[keys - 1] > 1) wrong(`${values[0]} and ${values[keys - 1]} in one scan`);
+      states.add(values.reduce((sum, value) => sum + value, 0));
+    }
+    return lap;
+  },
+
+  /** Puts long keys between the accounts and takes them out again, so that leaves split and merge. */
+  churnFillers(tree, { rounds }) {
+    const filler = (n) => `account ${String(3 * n).padStart(4, '0')} filler ${'f'.repeat(400)}`;
+    for (let round = 0; round < rounds; round++) {
+      const n = below(90);
+      if (!tree.insert(filler(n), 0)) tree.delete(filler(n));
+    }
+    return rounds;
+  },
+
+  /** Puts and deletes texts of one letter each, whose length stands before it. */
+  writeTexts(tree, { rounds, keys, lengths }) {
+    for (let round = 0; round < rounds; round++) {
+      const key = `text ${below(keys)}`;
+      const length = lengths[below(lengths.length)];
+      if (below(5) === 0) tree.delete(key);
+      else tree.put(key, `${length}:${'abcdefgh'[below(8)].repeat(length)}`);
+    }
+    return rounds;
+  },
+
+  /** Reads them, one by one and in scans: each is whole. Gives how many it saw. */
+  readTexts(tree, { laps, keys }) {
+    const since = performance.now();
+    const states = new Set();
+    let seen = 0;
+    const look = (where, value) => {
+      const colon = value.indexOf(':');
+      const length = Number(value.slice(0, colon));
+      const letter = value[colon + 1] ?? '';
+      if (value.length !== colon + 1 + length) wrong(`${where}: ${value.length} characters, ${length} were written`);
+      for (let i = colon + 2; i < value.length; i++) if (value[i] !== letter) wrong(`${where}: torn at ${i}`);
+      states.add(`${length}${letter}`);
+      seen++;
+    };
+    for (let lap = 0; !enough(lap, laps, states.size, 5, since); lap++) {
+      for (let i = 0; i < keys; i++) {
+        const value = tree.get(`text ${i}`);
+        if (value !== undefined) look('get', value);
+      }
+      let before = '';
+      for (const [key, value] of tree.range({ reverse: lap % 3 === 2 })) {
+        if (lap % 3 !== 2 && !(key > before)) wrong(`${key} behind ${before}`);
+        before = key;
+        look('range', value);
+      }
+      const entry = tree.ceiling(`text ${below(keys)}`);
+      if (entry !== undefined) look('ceiling', entry[1]);
+    }
+    return seen;
+  },
+
   /** Adds 1 to random keys; gives how many times. */
   add(tree, { rounds, keys, wide }) {
     const one = wide ? 1n : 1;

@@ -1,5 +1,5 @@
 /** Making trees of types chosen at run time, and filling them from a model. */
-import { type KeyType, SharedTree, type TreeOptions, type ValueType } from '../../dist/index.js';
+import { type FixedKeyType, type FixedValueType, SharedTree, type TreeOptions } from '../../dist/index.js';
 import { same } from './oracle.ts';
 import type { AnyKey } from './values.ts';
 
@@ -7,7 +7,7 @@ export type AnyTree = SharedTree<AnyKey, unknown>;
 export type Entry = [AnyKey, unknown];
 
 /** A tree of types that are known at run time only. Small memory unless said otherwise: many are made. */
-export function makeTree(key: KeyType, value: ValueType, options: Partial<TreeOptions> = {}): AnyTree {
+export function makeTree(key: FixedKeyType, value: FixedValueType, options: Partial<TreeOptions> = {}): AnyTree {
   return SharedTree.create({ key, value, memory: '64MB', ...options }) as unknown as AnyTree;
 }
 

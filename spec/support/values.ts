@@ -3,14 +3,14 @@
  * among them.
  */
 import * as bin from 'typed-binary';
-import { f64, i64, type KeyType, type ScalarType, u64, type ValueType } from '../../dist/index.js';
+import { type FixedKeyType, type FixedValueType, f64, i64, type ScalarType, u64 } from '../../dist/index.js';
 import type { Plus } from './oracle.ts';
 import type { Random } from './random.ts';
 
 export type AnyKey = number | bigint;
 
 /** Extreme keys of each type; -0 stands beside 0, whose alias it is. */
-export const EXTREME_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
+export const EXTREME_KEYS: Readonly<Record<FixedKeyType, readonly AnyKey[]>> = {
   u32: [0, 1, 2, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff],
   i32: [-0x80000000, -0x7fffffff, -2, -1, 0, 1, 2, 0x7ffffffe, 0x7fffffff],
   f64: [
@@ -68,7 +68,7 @@ export const EXTREME_KEYS: Readonly<Record<KeyType, readonly AnyKey[]>> = {
 };
 
 /** Any key of a type: far apart, or close to one another. */
-export function randomKey(type: KeyType, random: Random): AnyKey {
+export function randomKey(type: FixedKeyType, random: Random): AnyKey {
   const near = random.chance(0.7);
   if (type === 'u32') return near ? random.below(4000) : random.u32();
   if (type === 'i32') return near ? random.below(4000) - 2000 : random.u32() | 0;
@@ -83,7 +83,7 @@ export function randomKey(type: KeyType, random: Random): AnyKey {
 }
 
 /** `size` different keys in random order, the extremes first. */
-export function keyPool(type: KeyType, size: number, random: Random): AnyKey[] {
+export function keyPool(type: FixedKeyType, size: number, random: Random): AnyKey[] {
   const pool = new Set<AnyKey>(EXTREME_KEYS[type]);
   while (pool.size < size) pool.add(randomKey(type, random));
   return [...pool];
@@ -97,7 +97,7 @@ export function ascending<K extends AnyKey>(keys: readonly K[]): K[] {
 /** One value type of the tests: its option, its values and its addition. */
 export interface ValueKind {
   readonly name: string;
-  readonly type: ValueType;
+  readonly type: FixedValueType;
   readonly zero: unknown;
   readonly plus: Plus<unknown>;
   readonly random: (random: Random) => unknown;
@@ -162,7 +162,7 @@ function bytes(random: Random, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.u32());
 }
 
-function record(size: number, type: ValueType, draw: ValueKind['random']): ValueKind {
+function record(size: number, type: FixedValueType, draw: ValueKind['random']): ValueKind {
   return {
     name: `record of ${size}`,
     type,
@@ -212,4 +212,4 @@ export const RECORDS: readonly ValueKind[] = [
 ];
 
 export const VALUES: readonly ValueKind[] = [...SCALARS, ...RECORDS];
-export const KEY_TYPES: readonly KeyType[] = ['u32', 'i32', 'f64', 'i64', 'u64'];
+export const KEY_TYPES: readonly FixedKeyType[] = ['u32', 'i32', 'f64', 'i64', 'u64'];
