@@ -1,0 +1,91 @@
+/** `sabtree/level`: abstract-level's own suite, unmodified; and what it does not ask: threads, batches that fail, limits. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it } from 'vitest';
+import { SharedLevel } from '../dist/level.js';
+
+const error = (code: string) => expect.objectContaining({ code });
+
+describe('SharedLevel', () => {
+  it('passes the suite of abstract-level', () => {
+    const script = fileURLToPath(new URL('./support/level-suite.cjs', import.meta.url));
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8', timeout: 120_000, maxBuffer: 2 ** 28 });
+    const failed = stdout.split('\n').filter((line) => line.startsWith('not ok'));
+    expect(failed).toEqual([]);
+    expect(stderr).toBe('');
+    const passed = Number(/^# pass\s+(\d+)/m.exec(stdout)?.[1]);
+    expect(passed).toBeGreaterThan(2000);
+    expect(status).toBe(0);
+  });
+
+  it('another thread opens the same database', async () => {
+    const db = new SharedLevel<string, { n: number }>({ valueEncoding: 'json', memory: '32MB' });
+    await db.put('here', { n: 1 });
+    const worker = new Worker(
+      `const { workerData, parentPort } = require('node:worker_threads');
+       import(workerData.module).then(async ({ SharedLevel }) => {
+         const db = new SharedLevel({ handle: workerData.handle, valueEncoding: 'json' });
+         const { n } = await db.get('here');
+         await db.batch(Array.from({ length: 1000 }, (_, i) => ({ type: 'put', key: 'there' + i, value: { n: n + i } })));
+         await db.close();
+         parentPort.postMessage('done');
+       });`,
+      { eval: true, workerData: { handle: db.handle, module: new URL('../dist/level.js', import.meta.url).href } },
+    );
+    await new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    expect(await db.get('there999')).toEqual({ n: 1000 });
+    expect((await db.keys({ gte: 'there' }).all()).length).toBe(1000);
+    await worker.terminate();
+    await db.close();
+    await db.open();
+    expect(await db.get('here')).toEqual({ n: 1 });
+  });
+
+  it('a batch that fails has changed nothing', async () => {
+    const db = new SharedLevel({ memory: '8MB' });
+    await db.batch([{ type: 'put', key: 'a', value: '1' }, { type: 'put', key: 'b', value: '2' }]);
+    const bad = db.batch([
+      { type: 'put', key: 'a', value: 'changed' },
+      { type: 'del', key: 'b' },
+      { type: 'put', key: 'a', value: 'again' },
+      { type: 'put', key: 'c', value: 'new' },
+      { type: 'put', key: 'x'.repeat(1025), value: 'key too long' },
+    ]);
+    await expect(bad).rejects.toThrowError(error('ERR_KEY'));
+    const full = db.batch([
+      { type: 'del', key: 'a' },
+      ...Array.from({ length: 20 }, (_, i) => ({ type: 'put' as const, key: `big${i}`, value: 'z'.repeat(1 << 20) })),
+    ]);
+    await expect(full).rejects.toThrowError(error('ERR_MEMORY_EXHAUSTED'));
+    expect(await db.iterator().all()).toEqual([['a', '1'], ['b', '2']]);
+  });
+
+  it('sublevels, snapshots of nothing, and seeks beyond the ends', async () => {
+    const db = new SharedLevel({ memory: '8MB' });
+    const users = db.sublevel('users');
+    await users.put('ann', '1');
+    await db.put('ann', '2');
+    expect(await users.get('ann')).toBe('1');
+    expect(db.supports.implicitSnapshots).toBe(false);
+    await users.clear();
+    expect(await db.iterator().all()).toEqual([['ann', '2']]);
+    for (const key of ['b', 'c', 'd', 'e']) await db.put(key, key);
+    const seek = async (options: object, target: string) => {
+      const iterator = db.iterator({ ...options });
+      iterator.seek(target);
+      const entries = await iterator.all();
+      return entries.map(([key]) => key).join('');
+    };
+    expect(await seek({ gt: 'b', lt: 'e' }, 'a')).toBe('cd');
+    expect(await seek({ gt: 'b', lt: 'e' }, 'd')).toBe('d');
+    expect(await seek({ gt: 'b', lt: 'e' }, 'e')).toBe('');
+    expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'c')).toBe('cb');
+    expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'z')).toBe('dcb');
+    expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'a')).toBe('');
+    expect(() => new SharedLevel({ memory: 'much' })).toThrowError(error('ERR_OPTION'));
+  });
+});
