@@ -24,6 +24,8 @@ export interface SharedLevelOptions<K, V> extends AbstractDatabaseOptions<K, V> 
 }
 
 type Bytes = Uint8Array;
+/** A part of the manifest that its types do not know yet. */
+const SYNCHRONOUS = { getSync: true };
 /** Range options as abstract-level passes them down, encoded. */
 type EncodedRange = RangeOptions<Bytes> & { readonly limit: number };
 
@@ -45,7 +47,7 @@ export class SharedLevel<K = string, V = string> extends AbstractLevel<Bytes, K,
   constructor(options: SharedLevelOptions<K, V> = {}) {
     const { handle, memory, ...rest } = options;
     super(
-      { encodings: { view: true }, implicitSnapshots: false, has: true, getSync: true, seek: true, permanence: false },
+      { encodings: { view: true }, implicitSnapshots: false, has: true, seek: true, permanence: false, ...SYNCHRONOUS },
       rest as AbstractDatabaseOptions<K, V>,
     );
     this.tree =
@@ -213,7 +215,9 @@ export class SharedLevelIterator<TDatabase extends object> extends AbstractItera
     }
     const { gt: _gt, gte: _gte, ...fromBelow } = bounds;
     const { lt: _lt, lte: _lte, ...fromAbove } = bounds;
-    this.range = this.tree.range(options.reverse === true ? { ...fromAbove, lte: target } : { ...fromBelow, gte: target });
+    this.range = this.tree.range(
+      options.reverse === true ? { ...fromAbove, lte: target } : { ...fromBelow, gte: target },
+    );
   }
 
   /** @internal */

@@ -36,7 +36,7 @@ const BUILD_STAMP = 'dist/.build-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';
 
 /** What tsc compiles; the same list stands in tsconfig.json. */
-const SOURCES = ['index.ts', 'layout', 'engine', 'workers', 'cli', 'perf'];
+const SOURCES = ['index.ts', 'level.ts', 'layout', 'engine', 'workers', 'cli', 'perf'];
 
 const ASC_FLAGS = [
   '--importMemory',

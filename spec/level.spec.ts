@@ -10,7 +10,11 @@ const error = (code: string) => expect.objectContaining({ code });
 describe('SharedLevel', () => {
   it('passes the suite of abstract-level', () => {
     const script = fileURLToPath(new URL('./support/level-suite.cjs', import.meta.url));
-    const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8', timeout: 120_000, maxBuffer: 2 ** 28 });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
+      encoding: 'utf8',
+      timeout: 120_000,
+      maxBuffer: 2 ** 28,
+    });
     const failed = stdout.split('\n').filter((line) => line.startsWith('not ok'));
     expect(failed).toEqual([]);
     expect(stderr).toBe('');
@@ -47,7 +51,10 @@ describe('SharedLevel', () => {
 
   it('a batch that fails has changed nothing', async () => {
     const db = new SharedLevel({ memory: '8MB' });
-    await db.batch([{ type: 'put', key: 'a', value: '1' }, { type: 'put', key: 'b', value: '2' }]);
+    await db.batch([
+      { type: 'put', key: 'a', value: '1' },
+      { type: 'put', key: 'b', value: '2' },
+    ]);
     const bad = db.batch([
       { type: 'put', key: 'a', value: 'changed' },
       { type: 'del', key: 'b' },
@@ -61,7 +68,10 @@ describe('SharedLevel', () => {
       ...Array.from({ length: 20 }, (_, i) => ({ type: 'put' as const, key: `big${i}`, value: 'z'.repeat(1 << 20) })),
     ]);
     await expect(full).rejects.toThrowError(error('ERR_MEMORY_EXHAUSTED'));
-    expect(await db.iterator().all()).toEqual([['a', '1'], ['b', '2']]);
+    expect(await db.iterator().all()).toEqual([
+      ['a', '1'],
+      ['b', '2'],
+    ]);
   });
 
   it('sublevels, snapshots of nothing, and seeks beyond the ends', async () => {
