@@ -52,13 +52,17 @@ const half = (from: number) => Math.max(...taken.slice(from, from + STEPS / 2));
 const growth = half(STEPS / 2) / half(0) - 1;
 const here = machine([]);
 if (json) {
-  process.stdout.write(`${JSON.stringify({ machine: here, operations: OPERATIONS, keys: KEYS, taken, growth, seconds })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ machine: here, operations: OPERATIONS, keys: KEYS, taken, growth, seconds })}\n`,
+  );
 } else {
   const lines = taken.map((bytesUsed, step) => [
     `${(((step + 1) * OPERATIONS) / STEPS / 1e6).toFixed(1)} million`,
     `${(bytesUsed / 2 ** 20).toFixed(1)} MiB`,
   ]);
   process.stdout.write(`${describeMachine(here)}${table([['operations', 'memory taken'], ...lines], [0, 1])}\n`);
-  process.stdout.write(`growth of the peak in the second half: ${(100 * growth).toFixed(2)} %, ${seconds.toFixed(0)} s\n`);
+  process.stdout.write(
+    `growth of the peak in the second half: ${(100 * growth).toFixed(2)} %, ${seconds.toFixed(0)} s\n`,
+  );
 }
 if (growth > TOLERANCE) process.exitCode = 1;

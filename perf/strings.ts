@@ -12,7 +12,9 @@ const rows = await stringKeys(
 );
 const here = machine(['sorted-btree']);
 if (json) {
-  process.stdout.write(`${JSON.stringify({ machine: here, lmdb: LMDB_VERSION, entries, quick, rows }, undefined, 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ machine: here, lmdb: LMDB_VERSION, entries, quick, rows }, undefined, 2)}\n`,
+  );
 } else {
   const content = `${entries.toLocaleString('en')} string keys of 8 to 18 bytes, number values; lmdb ${LMDB_VERSION}`;
   process.stdout.write(`${describeMachine(here)}${content}\n\n${rowTable(rows)}\n`);

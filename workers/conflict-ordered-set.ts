@@ -190,26 +190,114 @@ class PairwiseIndex implements DependencyIndex {
 
 /** Who is pending on one key: the last writer, and the readers since. Those before are behind these. */
 class KeyState {
+  low = 0;
+  high = 0;
+  /** Where it stands in the table. */
+  place = 0;
   writer = -1;
-  readonly readers: number[] = [];
+  readers: number[] = [];
   /** Pending commands on the key. */
   pending = 0;
 }
 
-/** Looks the keys up: O(keys), and O(readers) for a write after reads. */
+/**
+ * Looks the keys up: O(keys), and O(readers) for a write after reads. The states stand in a hash table of our own, with
+ * linear probing: a Map costs several times as much where every command enters a key and takes it out again.
+ */
 class KeyIndex implements DependencyIndex {
   private readonly set: ConflictOrderedSet;
-  private readonly states = new Map<number, KeyState>();
+  private table: (KeyState | undefined)[];
+  private mask: number;
+  private entries = 0;
   private readonly spare: KeyState[] = [];
+  /** The states of each command's keys. */
+  private readonly states: KeyState[][];
   /** Pending commands on all keys. */
   private readonly globals: number[] = [];
 
   constructor(set: ConflictOrderedSet) {
     this.set = set;
+    let size = 64;
+    while (size < 4 * set.size) size *= 2;
+    this.table = new Array<KeyState | undefined>(size).fill(undefined);
+    this.mask = size - 1;
+    this.states = Array.from({ length: set.size }, () => []);
+  }
+
+  private home(low: number, high: number): number {
+    const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
+    return (mixed ^ (mixed >>> 15)) & this.mask;
+  }
+
+  /** The state of a key, a new one if it has none. */
+  private stateOf(low: number, high: number): KeyState {
+    const { table, mask } = this;
+    let place = this.home(low, high);
+    for (let state = table[place]; state !== undefined; state = table[place]) {
+      if (state.low === low && state.high === high) return state;
+      place = (place + 1) & mask;
+    }
+    // Commands on many keys may bring more keys than there are places.
+    if (2 * ++this.entries > mask) {
+      this.grow();
+      return this.enter(low, high);
+    }
+    return this.enterAt(place, low, high);
+  }
+
+  private enter(low: number, high: number): KeyState {
+    const { table, mask } = this;
+    let place = this.home(low, high);
+    while (table[place] !== undefined) place = (place + 1) & mask;
+    return this.enterAt(place, low, high);
+  }
+
+  private enterAt(place: number, low: number, high: number): KeyState {
+    const state = this.spare.pop() ?? new KeyState();
+    state.low = low;
+    state.high = high;
+    state.place = place;
+    this.table[place] = state;
+    return state;
+  }
+
+  private grow(): void {
+    const old = this.table;
+    this.table = new Array<KeyState | undefined>(2 * old.length).fill(undefined);
+    this.mask = this.table.length - 1;
+    for (const state of old) {
+      if (state === undefined) continue;
+      let place = this.home(state.low, state.high);
+      while (this.table[place] !== undefined) place = (place + 1) & this.mask;
+      state.place = place;
+      this.table[place] = state;
+    }
+  }
+
+  /** Takes a state out, and moves those behind it up that could no longer be found. */
+  private leave(state: KeyState): void {
+    const { table, mask } = this;
+    this.entries--;
+    let gap = state.place;
+    for (let place = (gap + 1) & mask; ; place = (place + 1) & mask) {
+      const next = table[place];
+      if (next === undefined) break;
+      const home = this.home(next.low, next.high);
+      // It may move to the gap unless its home lies behind that.
+      if (((place - home) & mask) >= ((place - gap) & mask)) {
+        table[gap] = next;
+        next.place = gap;
+        gap = place;
+      }
+    }
+    table[gap] = undefined;
+    state.writer = -1;
+    state.readers.length = 0;
+    this.spare.push(state);
   }
 
   insert(id: number): void {
-    const { set, globals, states } = this;
+    const { set, globals } = this;
     const writes = set.writes[id] === 1;
     if (set.global[id] === 1) {
       for (let other = 0; other < set.size; other++) {
@@ -218,15 +306,15 @@ class KeyIndex implements DependencyIndex {
       globals.push(id);
       return;
     }
-    for (const before of globals) if (writes || set.writes[before] === 1) set.depend(before, id);
+    for (let i = 0; i < globals.length; i++) {
+      const before = globals[i];
+      if (writes || set.writes[before] === 1) set.depend(before, id);
+    }
     const keys = set.keys[id];
-    for (let i = 0; i < set.keyCounts[id]; i++) {
-      const key = mapKey(keys[2 * i], keys[2 * i + 1]);
-      let state = states.get(key);
-      if (state === undefined) {
-        state = this.spare.pop() ?? new KeyState();
-        states.set(key, state);
-      }
+    const states = this.states[id];
+    for (let i = 0, n = set.keyCounts[id]; i < n; i++) {
+      const state = this.stateOf(keys[2 * i], keys[2 * i + 1]);
+      states[i] = state;
       state.pending++;
       const { readers } = state;
       if (!writes) {
@@ -236,9 +324,9 @@ class KeyIndex implements DependencyIndex {
       }
       // A writer that readers stand behind is behind them too. The command itself may stand here already: a key twice.
       let after = false;
-      for (const reader of readers) {
-        if (reader === id) continue;
-        set.depend(reader, id);
+      for (let r = 0; r < readers.length; r++) {
+        if (readers[r] === id) continue;
+        set.depend(readers[r], id);
         after = true;
       }
       if (!after && state.writer >= 0 && state.writer !== id) set.depend(state.writer, id);
@@ -248,29 +336,20 @@ class KeyIndex implements DependencyIndex {
   }
 
   remove(id: number): void {
-    const { set, states, globals } = this;
+    const { set, globals } = this;
     if (set.global[id] === 1) {
       globals.splice(globals.indexOf(id), 1);
       return;
     }
-    const keys = set.keys[id];
-    for (let i = 0; i < set.keyCounts[id]; i++) {
-      const key = mapKey(keys[2 * i], keys[2 * i + 1]);
-      const state = states.get(key) as KeyState;
+    const states = this.states[id];
+    for (let i = 0, n = set.keyCounts[id]; i < n; i++) {
+      const state = states[i];
       if (state.writer === id) state.writer = -1;
-      const at = state.readers.indexOf(id);
-      if (at >= 0) state.readers.splice(at, 1);
-      if (--state.pending === 0) {
-        states.delete(key);
-        state.writer = -1;
-        state.readers.length = 0;
-        this.spare.push(state);
+      if (state.readers.length > 0) {
+        const at = state.readers.indexOf(id);
+        if (at >= 0) state.readers.splice(at, 1);
       }
+      if (--state.pending === 0) this.leave(state);
     }
   }
-}
-
-/** A number for a key's two words. Wide keys that round to the same number count as one key: they wait more, never less. */
-function mapKey(low: number, high: number): number {
-  return high === 0 ? low : high * 4294967296 + (low >>> 0);
 }

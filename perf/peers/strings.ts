@@ -3,6 +3,7 @@
  * sorted-btree (an ordered map in plain JavaScript, for one thread). All hold the same entries; gets ask for one key at a
  * time, in random order, and their values are summed and compared.
  */
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -144,16 +145,26 @@ export async function stringKeys({ entries, chunk: size, plan, rounds }: StringS
 }
 
 /** Two threads get at once: both from the tree, both from lmdb, by turns. */
-async function twoThreads(tree: SharedTree<string, number>, path: string, keys: string[], rounds: number): Promise<Row> {
+async function twoThreads(
+  tree: SharedTree<string, number>,
+  path: string,
+  keys: string[],
+  rounds: number,
+): Promise<Row> {
   const workers = Array.from({ length: 2 }, () => {
-    return new Worker(new URL('./strings-worker.js', import.meta.url), { workerData: { handle: tree.handle, path, keys } });
-  });
-  const ask = (worker: Worker, order: StringOrder) =>
-    new Promise<StringAnswer>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-      worker.postMessage(order);
+    return new Worker(new URL('./strings-worker.js', import.meta.url), {
+      workerData: { handle: tree.handle, path, keys },
     });
+  });
+  const failed = Promise.race(workers.map((worker) => once(worker, 'error'))).then(([error]) => {
+    throw error;
+  });
+  const ask = async (worker: Worker, order: StringOrder) => {
+    const answer = once(worker, 'message');
+    worker.postMessage(order);
+    const [it] = await Promise.race([answer, failed]);
+    return it as StringAnswer;
+  };
   try {
     const times: Record<StringOrder, number[]> = { tree: [], lmdb: [] };
     for (let round = -1; round < rounds; round++) {

@@ -57,8 +57,8 @@ const NOBODY: Sink = { settle() {}, refuse() {} };
 /** Milliseconds that a drain may take. */
 const LIMIT = 60_000;
 /** Milliseconds between two looks at how far it is: when it matters, and when a look would only take a core away. */
-const LOOK_OFTEN = 0.1;
-const LOOK_SELDOM = 2;
+const LOOK_OFTEN = 1;
+const LOOK_SELDOM = 4;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** A store with filled rings whose executors stand still. */
