@@ -388,13 +388,19 @@ describe('tuples', () => {
 
 describe('several threads', () => {
   it.each([
-    ['short keys', 4, 30_000, ''],
-    ['long common prefixes', 3, 6000, 'p'.repeat(900)],
-  ])('%s: every answer is right, and the content in the end', async (_, threads, rounds, prefix) => {
+    ['short keys', 4, 30_000, '', '', 3],
+    ['long common prefixes', 3, 6000, 'p'.repeat(900), '', 3],
+    ['long keys, so that nodes split and merge all the time', 3, 25_000, '', 's'.repeat(900), 500],
+  ])('%s: every answer is right, and the content in the end', async (_, threads, rounds, prefix, suffix, changes) => {
     const tree = SharedTree.create({ key: 'string', value: 'f64', memory: '128MB' });
-    const tasks = Array.from({ length: threads }, () => ({ task: 'ownStrings', args: { rounds, keys: 700, prefix } }));
+    const tasks = Array.from({ length: threads }, () => ({
+      task: 'ownStrings',
+      args: { rounds, keys: 700, prefix, suffix },
+    }));
     const left = (await runThreads<[string, number][]>(tree.handle, tasks)).flat();
     expect(left.length).toBeGreaterThan(300);
+    const { splits, merges } = tree.stats();
+    expect(splits + merges).toBeGreaterThan(changes);
     expect(tree.check()).toMatchObject({ entries: left.length, quiet: true });
     left.sort((a, b) => (a[0] < b[0] ? -1 : 1));
     expect([...tree]).toEqual(left);
@@ -405,17 +411,15 @@ describe('several threads', () => {
 
   it('a scan is one state of the tree while others write', async () => {
     const tree = SharedTree.create({ key: 'string', value: 'f64', memory: '128MB' });
-    for (let i = 0; i < 300; i++) tree.put(`account ${String(i).padStart(4, '0')}`, 0);
+    for (let i = 0; i < 2000; i++) tree.put(`account ${String(i).padStart(4, '0')}`, 0);
     const tasks = [
-      { task: 'setInOrder', args: { rounds: 300, keys: 300 } },
-      { task: 'watchInOrder', args: { laps: 100, keys: 300 } },
+      { task: 'setInOrder', args: { rounds: 150, keys: 2000 } },
+      { task: 'watchInOrder', args: { laps: 100, keys: 2000 } },
       { task: 'churnFillers', args: { rounds: 20_000 } },
     ];
     const results = await runThreads<number>(tree.handle, tasks);
     expect(results[1]).toBeGreaterThanOrEqual(100);
-    const { splits, merges } = tree.stats();
-    expect(splits).toBeGreaterThan(3);
-    expect(merges).toBeGreaterThan(0);
+    expect(tree.stats().splits).toBeGreaterThan(3);
     tree.check();
   });
 });

@@ -115,11 +115,11 @@ const tasks = {
   },
 
   /** String keys of its own, some short and some long: every answer is known. Gives the entries left. */
-  ownStrings(tree, { rounds, keys, prefix }) {
+  ownStrings(tree, { rounds, keys, prefix, suffix }) {
     const model = new Map();
     for (let round = 0; round < rounds; round++) {
       const n = below(keys);
-      const key = `${n % 3 === 0 ? '' : prefix}${n % 7 === 0 ? n.toString(2) : n}/${id}`;
+      const key = `${n % 3 === 0 ? '' : prefix}${n % 7 === 0 ? n.toString(2) : n}/${id}${suffix}`;
       const value = below(1 << 30);
       const present = model.get(key);
       switch (below(8)) {
@@ -178,9 +178,9 @@ const tasks = {
 
   /** Puts long keys between the accounts and takes them out again, so that leaves split and merge. */
   churnFillers(tree, { rounds }) {
-    const filler = (n) => `account ${String(3 * n).padStart(4, '0')} filler ${'f'.repeat(400)}`;
+    const filler = (n) => `account ${String(45 * n).padStart(4, '0')} filler ${'f'.repeat(400)}`;
     for (let round = 0; round < rounds; round++) {
-      const n = below(90);
+      const n = below(40);
       if (!tree.insert(filler(n), 0)) tree.delete(filler(n));
     }
     return rounds;
