@@ -1,7 +1,6 @@
 export type { CheckReport } from './engine/check.ts';
 export { type ErrorCode, SabtreeError } from './engine/errors.ts';
 export type { FixedKeyType, KeyOf, KeyType, VariableKeyType } from './engine/keys.ts';
-export type { Tuple, TupleElement } from './engine/tuple.ts';
 export type { RangeIterator, RangeOptions } from './engine/range.ts';
 export { f64, i64, type RecordSchema, u64 } from './engine/record.ts';
 export {
@@ -13,6 +12,7 @@ export {
   TreeReader,
 } from './engine/shared-tree.ts';
 export type { TreeStats } from './engine/stats.ts';
+export type { Tuple, TupleElement } from './engine/tuple.ts';
 export type { FixedValueType, ScalarType, ValueOf, ValueType } from './engine/values.ts';
 export type { VariableType } from './engine/variable-values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';

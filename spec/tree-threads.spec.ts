@@ -5,7 +5,7 @@
  */
 import * as bin from 'typed-binary';
 import { describe, expect, test } from 'vitest';
-import { type FixedValueType, SharedTree, type TreeOptions } from '../dist/index.js';
+import { type FixedValueType, SharedTree } from '../dist/index.js';
 import { NODE_COUNT, VERSION_LATCHED, VERSION_OWNER_SHIFT } from '../dist/layout/node.js';
 import { HEADER_BRANCH_CHILDREN, HEADER_FREE, HEADER_ROOT } from '../dist/layout/tree-memory.js';
 import { seeded } from './support/random.ts';
@@ -17,7 +17,7 @@ const byKey = (a: Entry, b: Entry) => Number(a[0]) - Number(b[0]);
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 /** The tree holds these entries, and its digest is that of a tree that one thread built. */
-function agreeOnEnd(tree: AnyTree, entries: Entry[], value: TreeOptions['value'] = 'f64'): void {
+function agreeOnEnd(tree: AnyTree, entries: Entry[], value: FixedValueType = 'f64'): void {
   const sorted = [...entries].sort(byKey);
   agreeOnAll('the end', tree, sorted);
   const alone = makeTree('u32', value);
