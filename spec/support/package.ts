@@ -26,9 +26,16 @@ export function ran(program: string, args: readonly string[], cwd: string, limit
   );
   return new Promise((resolve) => {
     const shell = process.platform === 'win32' && program === 'npm';
-    execFile(program, args, { cwd, env, shell, timeout: limit, maxBuffer: 1 << 26 }, (error, out, err) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
-    });
+    const child = execFile(
+      program,
+      args,
+      { cwd, env, shell, timeout: limit, maxBuffer: 1 << 26 },
+      (error, out, err) => {
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
+      },
+    );
+    // Whoever asks something gets no answer instead of waiting for one.
+    child.stdin?.end();
   });
 }
 
