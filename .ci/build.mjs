@@ -36,7 +36,7 @@ const BUILD_STAMP = 'dist/.build-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';
 
 /** What tsc compiles; the same list stands in tsconfig.json. */
-const SOURCES = ['index.ts', 'level.ts', 'layout', 'engine', 'workers', 'cli', 'perf'];
+const SOURCES = ['index.ts', 'level.ts', 'tree.ts', 'layout', 'engine', 'workers', 'cli', 'perf'];
 
 const ASC_FLAGS = [
   '--importMemory',
@@ -187,13 +187,18 @@ function buildCore(key) {
   say(`core: ${bytes.length} bytes, ${fences} fences, ${took}`);
 }
 
-/** Removes outputs whose source is gone: they would be published, and tests could still import them. */
+/**
+ * Removes outputs whose source is gone, and source maps of earlier builds: they would be published, and tests could still
+ * import them. (What tsc makes of the sources is the sources without their types, comments and all: maps would say nothing
+ * more, and be half of the package.)
+ */
 function prune() {
   const sources = new Set([...typedSources(), CORE_BYTES]);
   for (const name of readdirSync(DIST, { recursive: true })) {
     const path = String(name).replaceAll('\\', '/');
-    const output = /^(.*?)(\.js|\.js\.map|\.d\.ts|\.d\.ts\.map)$/.exec(path);
-    if (output && !sources.has(`${output[1]}.ts`) && `dist/${path}` !== CHART_LIBRARY) rmSync(join(DIST, path));
+    const output = /^(.*?)(\.js|\.d\.ts)$/.exec(path);
+    const orphan = output && !sources.has(`${output[1]}.ts`) && `dist/${path}` !== CHART_LIBRARY;
+    if (orphan || path.endsWith('.map')) rmSync(join(DIST, path));
   }
 }
 

@@ -6,7 +6,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import * as bin from 'typed-binary';
-import { SharedTree } from '../../dist/index.js';
+import { SharedMap, SharedTree } from '../../dist/index.js';
 
 const { handle, task, args, id, threads, seed, control, record } = workerData;
 const options = record ? { value: bin.u32Array(record) } : {};
@@ -554,6 +554,28 @@ const tasks = {
       tree.close();
     }
     return added;
+  },
+
+  /** Writes ever greater keys until stopped, but lets no more than `most` entries pile up. Gives how many. */
+  append(tree, { from, most }) {
+    let written = 0;
+    for (; !stopped(); written++) {
+      tree.put(from + written, written);
+      while (written % 64 === 0 && tree.size > most && !stopped()) Atomics.wait(control, STOP, 0, 1);
+    }
+    return written;
+  },
+
+  /** Asks for each key, or inserts its own number; the threads meet every 50 keys. Gives what it got. */
+  getOrInsert(tree, { keys, mine }) {
+    const map = new SharedMap(tree);
+    return Array.from({ length: keys }, (_, key) => {
+      if (key % 50 === 0) {
+        tree.add(keys + key, 1);
+        while (tree.get(keys + key) < threads);
+      }
+      return key % 2 === 0 ? map.getOrInsert(key, mine) : map.getOrInsertComputed(key, () => mine);
+    });
   },
 
   /** One call on the tree. Gives its answer. */
