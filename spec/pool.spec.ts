@@ -2,13 +2,14 @@
  * Clients that connect and leave at any time, from the threads of a pool (piscina), which live longer than their tasks, and from
  * the main thread beside them: nothing is left behind, however often.
  */
+import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import { afterEach, expect, it } from 'vitest';
 import { connect, open, SharedTree, type Store } from '../dist/index.js';
 import { inTime, until } from './support/stores.ts';
 
 const THREADS = 3;
-const task = new URL('./support/pool-task.mjs', import.meta.url).href;
+const task = fileURLToPath(new URL('./support/pool-task.cjs', import.meta.url));
 const pools: Piscina[] = [];
 
 /** A pool whose threads stay; what they share is passed with each task, as users of pools do. */
