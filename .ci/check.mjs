@@ -1,10 +1,14 @@
-/** What a machine can say about the sources without running them: biome, and the tests' types. Fails if either does. */
+/**
+ * What a machine can say about the sources without running them: biome, the tests' types, and whether the API reference is
+ * whole (everything public documented, no link broken). Fails if any of them does.
+ */
 import { spawn } from 'node:child_process';
 import { fail, ROOT, StepError, say } from './steps.mjs';
 
 const CHECKS = {
   biome: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings'],
   'types of spec/': ['node_modules/typescript/bin/tsc', '-p', 'spec/tsconfig.json', '--noEmit'],
+  'API reference': ['node_modules/typedoc/bin/typedoc', '--emit', 'none'],
 };
 
 /** Runs one check; its output is kept together and shown only if it fails. */

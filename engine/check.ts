@@ -8,9 +8,13 @@ import { treeDigest, treeSize, treeStats } from './stats.ts';
 
 /** What `check` found: a tree without faults. */
 export interface CheckReport {
+  /** Entries found. */
   readonly entries: number;
+  /** Levels, 1 for a single leaf. */
   readonly height: number;
+  /** Leaves found. */
   readonly leaves: number;
+  /** Nodes found above the leaves. */
   readonly branches: number;
   /** Whether count and digest could be compared, that is, whether nothing changed during the walk. */
   readonly quiet: boolean;

@@ -50,6 +50,7 @@ export type ErrorCode =
 
 /** An error with a stable `code`. */
 export class SabtreeError extends Error {
+  /** Always 'SabtreeError'. */
   override readonly name = 'SabtreeError';
   /** What went wrong, for programs. */
   readonly code: ErrorCode;

@@ -205,6 +205,7 @@ export class SharedMap<K = number, V = number> implements Map<K, V> {
     this.tree.close();
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -224,6 +224,7 @@ export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
     this.walk = walk;
   }
 
+  /** The next entry. Every so many steps it takes the next piece of the range, which is one scan of the tree. */
   next(): IteratorResult<[K, V], undefined> {
     const { walk } = this;
     if (this.at === this.count) {
@@ -247,6 +248,7 @@ export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
     return { done: true, value: undefined };
   }
 
+  /** Itself. */
   [Symbol.iterator](): this {
     return this;
   }

@@ -58,10 +58,13 @@ export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = 
 
 /** What other threads need to attach to a tree. Structured-cloneable: send it with postMessage or as workerData. */
 export interface TreeHandle {
+  /** Says what the handle is of. */
   readonly sabtree: 'tree';
   /** Version of the memory layout. */
   readonly layout: number;
+  /** The shared memory that holds the tree. */
   readonly memory: WebAssembly.Memory;
+  /** The key type's name. */
   readonly key: KeyType;
   /** The value type's name; 'record' if it is a schema, which then has to be given to `attach` as well. */
   readonly value: ScalarType | VariableType | 'record';
@@ -236,12 +239,15 @@ export class TreeReader<K = number, V = number> {
   /**
    * Looks many keys up, sixteen at a time side by side: in a tree larger than the processor's caches far cheaper than
    * one `get` after another. Each lookup is linearizable by itself.
-   * @param out takes the values; a new array by default. Absent keys give undefined, in a Float64Array NaN, in an
-   *   integer array 0.
-   * @param found takes a 1 or 0 for each key, if given.
-   * @returns `out`.
+   * @returns the values in the order of the keys; undefined for absent ones. @throws ERR_KEY
    */
   getMany(keys: Column<K>): (V | undefined)[];
+  /**
+   * The same into an array of the caller's, which costs no garbage.
+   * @param out takes the values. Absent keys give undefined, in a Float64Array NaN, in an integer array 0.
+   * @param found takes a 1 or 0 for each key, if given.
+   * @returns `out`. @throws ERR_KEY; ERR_ARGUMENT if `out` or `found` has no room.
+   */
   getMany<Out extends { [i: number]: unknown; length: number }>(keys: Column<K>, out: Out, found?: Uint8Array): Out;
   getMany(
     keys: Column<K>,
@@ -371,6 +377,7 @@ export class TreeReader<K = number, V = number> {
     this.core = CLOSED_CORE;
   }
 
+  /** `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -20,10 +20,13 @@ import { type Attachment, threadSlot } from './attachment.ts';
 
 /** Counters and memory use of a tree. Counts are exact while nobody writes. */
 export interface TreeStats {
+  /** Entries. */
   readonly entries: number;
   /** Levels, 1 for a single leaf. */
   readonly height: number;
+  /** Nodes with entries. */
   readonly leaves: number;
+  /** Nodes above the leaves. */
   readonly branches: number;
   /** Entries over the room for entries in all leaves, 0 to 1. */
   readonly fill: number;

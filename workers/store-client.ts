@@ -38,18 +38,23 @@ import { type WaitName, waitStrategy } from './waiting.ts';
 
 /** What another thread needs to connect to a store. Structured-cloneable. */
 export interface StoreHandle {
+  /** Says what the handle is of. */
   readonly sabtree: 'store';
   /** Version of the memory layout. */
   readonly layout: number;
+  /** The streams' memory: rings, clients, counters. */
   readonly streams: SharedArrayBuffer;
   /** The replicas' memories. */
   readonly memories: readonly WebAssembly.Memory[];
+  /** The key type's name. */
   readonly key: KeyType;
   /** The value type's name; 'record' if it is a schema, which then has to be given to `connect` as well. */
   readonly value: ScalarType | 'record';
+  /** The execution model's name. */
   readonly model: ModelName;
   /** Executors of each replica. */
   readonly executors: number;
+  /** How the store's threads wait, and its clients unless they say otherwise. */
   readonly wait: WaitName;
 }
 
@@ -227,6 +232,7 @@ export class StoreClient<K = number, V = number> {
   get(key: K): Promise<V | undefined> {
     return this.ask(OP_GET, key);
   }
+  /** Like `get`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   getSync(key: K): V | undefined {
     return this.askSync(OP_GET, key);
   }
@@ -235,6 +241,7 @@ export class StoreClient<K = number, V = number> {
   has(key: K): Promise<boolean> {
     return this.ask(OP_HAS, key);
   }
+  /** Like `has`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   hasSync(key: K): boolean {
     return this.askSync(OP_HAS, key);
   }
@@ -243,6 +250,7 @@ export class StoreClient<K = number, V = number> {
   put(key: K, value: V): Promise<boolean> {
     return this.ask(OP_PUT, key, value);
   }
+  /** Like `put`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   putSync(key: K, value: V): boolean {
     return this.askSync(OP_PUT, key, value);
   }
@@ -251,6 +259,7 @@ export class StoreClient<K = number, V = number> {
   insert(key: K, value: V): Promise<boolean> {
     return this.ask(OP_INSERT, key, value);
   }
+  /** Like `insert`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   insertSync(key: K, value: V): boolean {
     return this.askSync(OP_INSERT, key, value);
   }
@@ -259,6 +268,7 @@ export class StoreClient<K = number, V = number> {
   update(key: K, value: V): Promise<boolean> {
     return this.ask(OP_UPDATE, key, value);
   }
+  /** Like `update`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   updateSync(key: K, value: V): boolean {
     return this.askSync(OP_UPDATE, key, value);
   }
@@ -267,6 +277,7 @@ export class StoreClient<K = number, V = number> {
   delete(key: K): Promise<boolean> {
     return this.ask(OP_DELETE, key);
   }
+  /** Like `delete`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   deleteSync(key: K): boolean {
     return this.askSync(OP_DELETE, key);
   }
@@ -275,6 +286,7 @@ export class StoreClient<K = number, V = number> {
   compareAndSet(key: K, expected: V, value: V): Promise<boolean> {
     return this.ask(OP_COMPARE_AND_SET, key, value, expected);
   }
+  /** Like `compareAndSet`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   compareAndSetSync(key: K, expected: V, value: V): boolean {
     return this.askSync(OP_COMPARE_AND_SET, key, value, expected);
   }
@@ -283,6 +295,7 @@ export class StoreClient<K = number, V = number> {
   add(key: K, by: V): Promise<V | undefined> {
     return this.ask(OP_ADD, key, by);
   }
+  /** Like `add`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   addSync(key: K, by: V): V | undefined {
     return this.askSync(OP_ADD, key, by);
   }
@@ -291,6 +304,7 @@ export class StoreClient<K = number, V = number> {
   floor(key: K): Promise<[K, V] | undefined> {
     return this.ask(OP_FLOOR, this.checked(key));
   }
+  /** Like `floor`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   floorSync(key: K): [K, V] | undefined {
     return this.askSync(OP_FLOOR, this.checked(key));
   }
@@ -299,6 +313,7 @@ export class StoreClient<K = number, V = number> {
   ceiling(key: K): Promise<[K, V] | undefined> {
     return this.ask(OP_CEILING, this.checked(key));
   }
+  /** Like `ceiling`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   ceilingSync(key: K): [K, V] | undefined {
     return this.askSync(OP_CEILING, this.checked(key));
   }
@@ -307,6 +322,7 @@ export class StoreClient<K = number, V = number> {
   lower(key: K): Promise<[K, V] | undefined> {
     return this.ask(OP_LOWER, this.checked(key));
   }
+  /** Like `lower`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   lowerSync(key: K): [K, V] | undefined {
     return this.askSync(OP_LOWER, this.checked(key));
   }
@@ -315,6 +331,7 @@ export class StoreClient<K = number, V = number> {
   higher(key: K): Promise<[K, V] | undefined> {
     return this.ask(OP_HIGHER, this.checked(key));
   }
+  /** Like `higher`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   higherSync(key: K): [K, V] | undefined {
     return this.askSync(OP_HIGHER, this.checked(key));
   }
@@ -323,6 +340,7 @@ export class StoreClient<K = number, V = number> {
   first(): Promise<[K, V] | undefined> {
     return this.ask(OP_FIRST, undefined);
   }
+  /** Like `first`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   firstSync(): [K, V] | undefined {
     return this.askSync(OP_FIRST, undefined);
   }
@@ -331,6 +349,7 @@ export class StoreClient<K = number, V = number> {
   last(): Promise<[K, V] | undefined> {
     return this.ask(OP_LAST, undefined);
   }
+  /** Like `last`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   lastSync(): [K, V] | undefined {
     return this.askSync(OP_LAST, undefined);
   }
@@ -339,6 +358,7 @@ export class StoreClient<K = number, V = number> {
   count(): Promise<number> {
     return this.ask(OP_COUNT, undefined);
   }
+  /** Like `count`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   countSync(): number {
     return this.askSync(OP_COUNT, undefined);
   }
@@ -360,6 +380,7 @@ export class StoreClient<K = number, V = number> {
       range = pieces.next(await this.ask<RangePiece>(OP_RANGE, undefined, undefined, undefined, range.value));
     }
   }
+  /** Like `range`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   rangeSync(options?: RangeOptions<K>): [K, V][] {
     const pieces = this.pieces(options);
     for (let range = pieces.next(undefined); ; ) {
@@ -411,6 +432,7 @@ export class StoreClient<K = number, V = number> {
   async getAll(keys: Column<K>): Promise<(V | undefined)[]> {
     return this.ask(OP_GET_ALL, this.checkMany(keys));
   }
+  /** Like `getAll`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   getAllSync(keys: Column<K>): (V | undefined)[] {
     return this.askSync(OP_GET_ALL, this.checkMany(keys));
   }
@@ -422,6 +444,7 @@ export class StoreClient<K = number, V = number> {
   async putAll(keys: Column<K>, values: Column<V>): Promise<number> {
     return this.ask(OP_PUT_ALL, this.checkMany(keys, values), values);
   }
+  /** Like `putAll`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   putAllSync(keys: Column<K>, values: Column<V>): number {
     return this.askSync(OP_PUT_ALL, this.checkMany(keys, values), values);
   }
@@ -450,6 +473,7 @@ export class StoreClient<K = number, V = number> {
     const calls = this.calls(commands);
     return (await this.submitAll(calls.length, (i, sink) => withSink(calls[i], sink))) as Result<K, V>[];
   }
+  /** Like `batch`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   batchSync(commands: readonly Command<K, V>[]): Result<K, V>[] {
     const calls = this.calls(commands);
     return this.driveAll(calls.length, (i, sink) => withSink(calls[i], sink)) as Result<K, V>[];
@@ -463,6 +487,7 @@ export class StoreClient<K = number, V = number> {
       ),
     );
   }
+  /** Like `putMany`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   putManySync(keys: Column<K>, values: Column<V>): number {
     return countTrue(
       this.driveAll(this.checkColumns(keys, values), (index, sink) =>
@@ -477,6 +502,7 @@ export class StoreClient<K = number, V = number> {
       pointCall(OP_GET, keys[index], undefined, sink, index),
     )) as (V | undefined)[];
   }
+  /** Like `getMany`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   getManySync(keys: Column<K>): (V | undefined)[] {
     return this.driveAll(this.checkColumns(keys), (index, sink) =>
       pointCall(OP_GET, keys[index], undefined, sink, index),
@@ -491,6 +517,7 @@ export class StoreClient<K = number, V = number> {
       ),
     );
   }
+  /** Like `deleteMany`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   deleteManySync(keys: Column<K>): number {
     return countTrue(
       this.driveAll(this.checkColumns(keys), (index, sink) =>
@@ -570,6 +597,7 @@ export class StoreClient<K = number, V = number> {
     this.leave();
   }
 
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -138,6 +138,7 @@ const STOP_LIMIT = 5_000;
 
 /** Counters of one thread of a replica, since the store was opened. */
 export interface ExecutorStats {
+  /** Number of its replica. */
   readonly replica: number;
   /** Number of the thread in its replica. */
   readonly executor: number;
@@ -161,22 +162,29 @@ export interface ExecutorStats {
 
 /** Counters of a store. */
 export interface StoreStats {
+  /** The execution model's name. */
   readonly model: ModelName;
+  /** Groups (streams). */
   readonly groups: number;
   /** Executors of each replica. */
   readonly executors: number;
   /** Threads of each replica: more than executors where a model has others besides. */
   readonly threads: number;
+  /** Replicas, lost ones included. */
   readonly replicas: number;
   /** Replicas that are not lost. */
   readonly alive: number;
   /** The replica that answers. */
   readonly home: number;
-  /** Sums over the home replica's executors. */
+  /** Commands executed by the home replica's executors, as the following counts are sums over them. */
   readonly commands: number;
+  /** Commands that did not fit into their leaf. */
   readonly refused: number;
+  /** Commands put off because they came after a refused one on the same key. */
   readonly deferred: number;
+  /** Retries multicast; batches undone and repeated in order. */
   readonly retried: number;
+  /** Sync points led; batches verified. */
   readonly syncPoints: number;
   /** All executors of all replicas. */
   readonly perExecutor: readonly ExecutorStats[];
@@ -186,8 +194,11 @@ export interface StoreStats {
 
 /** One replica's content at one place of the order. */
 export interface ReplicaDigest {
+  /** Number of the replica. */
   readonly replica: number;
+  /** Digest of its content, 64 bits; see `TreeReader.digest`. */
   readonly digest: bigint;
+  /** Entries it has. */
   readonly entries: number;
 }
 
@@ -212,6 +223,7 @@ interface Supervision {
 
 /** One replica, in `StoreStatus`. */
 export interface ReplicaStatus {
+  /** Number of the replica. */
   readonly replica: number;
   /** 'home' answers; 'ready' executes the same and can take over; 'rebuilding' is being loaded; 'lost' executes nothing. */
   readonly state: 'home' | 'ready' | 'rebuilding' | 'lost';
@@ -223,23 +235,29 @@ export interface StoreStatus {
   readonly state: 'open' | 'read-only' | 'closed' | 'failed';
   /** The replica that answers; -1 during a failover. */
   readonly home: number;
+  /** All replicas, by number. */
   readonly replicas: readonly ReplicaStatus[];
-  /** Replicas lost, takeovers, replicas rebuilt, since the store was opened. */
+  /** Replicas lost since the store was opened. */
   readonly losses: number;
+  /** Takeovers since the store was opened. */
   readonly failovers: number;
+  /** Replicas rebuilt since the store was opened. */
   readonly rebuilds: number;
-  /** Milliseconds from the sight of the home replica's loss to the takeover: the last one, and the longest. */
+  /** Milliseconds from the sight of the home replica's loss to the takeover, the last time. */
   readonly lastPauseMs: number;
+  /** The same, the longest time. */
   readonly longestPauseMs: number;
-  /** Commands that clients sent again after a failover, and those that came a second time and were not carried out again. */
+  /** Commands that clients sent again after a failover. */
   readonly resent: number;
+  /** Commands that came a second time, and were not carried out again. */
   readonly suppressed: number;
   /** Client slots in use, those of ended threads included until they are cleared; this store is one of them. */
   readonly clients: number;
   /** Clients whose threads ended without closing them. */
   readonly clientsLost: number;
-  /** Comparisons of the replicas that found them equal; the place in the order at which they first differed, if they did. */
+  /** Comparisons of the replicas that found them equal. */
   readonly comparisons: number;
+  /** The place in the order at which the replicas first differed, if they did. */
   readonly divergedAt: number | undefined;
 }
 

@@ -20,12 +20,14 @@ const thread = new Worker(new URL('./thread.js', import.meta.url), {
   workerData: { tree: tree.handle, store: store.handle, adds: ADDS },
 });
 const answer = once(thread, 'message');
+// Now, since it may come together with the message.
+const exit = once(thread, 'exit');
 for (let i = 0; i < ADDS; i++) tree.add(1, 1);
 const here = await connect(store.handle);
 for (let i = 0; i < 100; i++) await here.add(i % 10, 1);
 await here.close();
 assert.deepEqual(await answer, ['done']);
-await once(thread, 'exit');
+await exit;
 
 assert.equal(tree.get(1), 2 * ADDS);
 assert.equal(tree.check().entries, 1);
