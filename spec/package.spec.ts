@@ -30,10 +30,10 @@ import {
 } from './support/package.ts';
 
 /** What README states, in units of 1000 bytes: the tarball, and what it unpacks to. */
-const MAX_PACKED_KB = 450;
-const MAX_UNPACKED_KB = 1600;
+const MAX_PACKED_KB = 650;
+const MAX_UNPACKED_KB = 2400;
 /** A page that uses the tree alone: minified and compressed. */
-const MAX_TREE_KB = 45;
+const MAX_TREE_KB = 65;
 
 const own = manifest();
 let folder = '';
@@ -99,7 +99,7 @@ describe('what is packed', () => {
             .split('/')
             .slice(0, target.startsWith('@') ? 2 : 1)
             .join('/');
-          if (own.dependencies?.[name] === undefined) missing.push(`${file} imports ${target}`);
+          if (own.dependencies?.[name] === undefined && own.peerDependencies?.[name] === undefined) missing.push(`${file} imports ${target}`);
         }
       }
     }
@@ -137,9 +137,10 @@ describe('what is packed', () => {
 });
 
 describe('installed into an empty project', () => {
-  it('brings no package but its own three', () => {
+  it('brings no package but its own four', () => {
     const lock = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8'));
     expect(Object.keys(lock.packages['node_modules/sabtree'].dependencies).sort()).toEqual([
+      '@msgpack/msgpack',
       'comlink',
       'ring-buffer-ts',
       'typed-binary',
@@ -171,7 +172,7 @@ describe('what a bundler takes', () => {
   it('sabtree/tree reaches no thread, no built-in and no control plane', () => {
     const { files, packages } = reach('dist/tree.js');
     expect([...files].filter((file) => !/^dist\/(tree\.js|engine\/|layout\/)/.test(file))).toEqual([]);
-    expect([...packages]).toEqual(['typed-binary']);
+    expect([...packages].sort()).toEqual(['@msgpack/msgpack', 'typed-binary']);
     // The same look finds all of them behind the whole.
     const whole = reach('dist/index.js');
     expect([...whole.packages]).toEqual(expect.arrayContaining(['#platform', 'comlink']));
