@@ -29,3 +29,4 @@ export {
 export { type ConnectOptions, connect, StoreClient, type StoreHandle } from './workers/store-client.ts';
 export type { StoreEvent } from './workers/supervisor.ts';
 export type { WaitName } from './workers/waiting.ts';
+export { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './workers/watch.ts';

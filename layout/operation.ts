@@ -103,6 +103,14 @@ export const NOBODY = -1;
 /** OPERATION_FLAGS of every command: it was sent before, and what it came to is wanted. */
 export const OPERATION_RESENT = 128;
 
+/**
+ * OPERATION_FLAGS of a write in a replica's own copy of the stream: what it changes is to be told to watchers. Then the low
+ * bits hold the group of the stream, and OPERATION_RUN the record's position in it.
+ */
+export const OPERATION_WATCHED = 64;
+/** The low bits that hold the group then. */
+export const OPERATION_WATCHED_GROUP = 31;
+
 /** In OP_RANGE: from the greatest key down. */
 export const OPERATION_REVERSE = 1;
 
@@ -194,7 +202,7 @@ export const APPLY_ANSWER = 32;
 export const STOP_DONE = 0;
 /** The next record is not for `apply`: a marker, a many-group command, or an operation on more than one key. */
 export const STOP_OTHER = 1;
-/** The reply area is full. */
+/** The reply area, or the list of changes, is full. */
 export const STOP_REPLIES = 2;
 /** A node stayed latched (STATUS_BUSY): back off and go on. */
 export const STOP_BUSY = 3;

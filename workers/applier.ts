@@ -56,6 +56,7 @@ import {
   STREAMS_HOME,
 } from '../layout/streams.ts';
 import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
+import { ChangeWriter } from './change-log.ts';
 import { freeClient, standForCopy, takeOver } from './failover.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
@@ -72,6 +73,8 @@ export class Applier {
   readonly counters: Float64Array;
   /** False while what `apply` does may still be undone. */
   counting = true;
+  /** Tells watchers what this thread changes. */
+  readonly changes: ChangeWriter;
   /** Whether answers are kept for the case that the home replica is lost. */
   private keeps = false;
   private readonly streams: Streams;
@@ -89,6 +92,7 @@ export class Applier {
     this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
     this.counters = new Float64Array(streams.memory, streams.executor(replica, thread) + EXECUTOR_COUNTERS, COUNTERS);
+    this.changes = new ChangeWriter(streams, attachment, replica, thread);
   }
 
   /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
@@ -129,6 +133,7 @@ export class Applier {
       const reason = core.stopReason();
       // Counted before it is answered: who has an answer finds it in the counters.
       if (this.counting) this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      if (this.counting && this.changes.listening) this.changes.publish();
       sink.flush();
       if (reason === STOP_BUSY) {
         patience ??= new Patience(this.attachment);
@@ -155,12 +160,15 @@ export class Applier {
   runDeferrals(list: number, sink: ReplySink): void {
     const { core } = this.attachment;
     if (list === 0 || this.words[(list + DEFERRAL_COUNT) >> 2] === 0) return;
+    // They may be another executor's, so this one may not have seen the watchers yet.
+    this.changes.look();
     const flags = this.replying;
     const patience = new Patience(this.attachment);
     for (;;) {
       core.runDeferred(list, flags);
       const reason = core.stopReason();
       this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      if (this.changes.listening) this.changes.publish();
       sink.flush();
       if (reason === STOP_DONE) break;
       if (reason === STOP_BUSY) patience.pause();
@@ -339,6 +347,9 @@ export class Applier {
         },
         () => core.put(),
       );
+    }
+    if (this.changes.listening) {
+      this.changes.publishMany(memory, address, { count, keysAt: address + MANY_KEYS, valuesAt, valueRoom: room });
     }
     return added;
   }

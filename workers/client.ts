@@ -141,6 +141,8 @@ export interface CommandClient {
   whenIdle(): Promise<void>;
   /** Ends this client. */
   close(): void;
+  /** Called again and again while this thread waits for answers. */
+  whileWaiting: (() => void) | undefined;
 }
 
 /** Most entries of a range in one reply, and most keys of a command on several keys. */
@@ -223,6 +225,7 @@ export class Client implements CommandClient {
   private readonly overflow: Call[] = [];
   private pumping = false;
   private release: (() => void) | undefined;
+  whileWaiting: (() => void) | undefined;
   private closed = false;
   private idlers: (() => void)[] = [];
 
@@ -718,6 +721,7 @@ export class Client implements CommandClient {
     const sleeping = (base + CLIENT_SLEEPING) >> 2;
     for (let looks = 0; ; looks++) {
       if (this.receive() > 0 || !this.open) return;
+      this.whileWaiting?.();
       if ((this.unsent || this.behind) && this.send()) return;
       if (!wait.idle(looks)) continue;
       const ticket = Atomics.load(words, signal);
@@ -818,6 +822,7 @@ export class Client implements CommandClient {
       this.send();
       if (this.receive() > 0) continue;
       if (this.outstanding === 0 && overflow.length === 0) break;
+      this.whileWaiting?.();
       if (this.soon()) continue;
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);

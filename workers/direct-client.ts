@@ -32,6 +32,8 @@ export class DirectClient implements CommandClient {
   readonly id: number;
   readonly rangeLimit: number;
   readonly manyLimit: number;
+  /** Nothing is ever waited for. */
+  whileWaiting: (() => void) | undefined;
   private readonly streams: Streams;
   private readonly tree: SharedTree<unknown, unknown>;
   private closed = false;

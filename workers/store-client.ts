@@ -26,15 +26,18 @@ import {
   OP_RANGE,
   OP_UPDATE,
 } from '../layout/operation.ts';
+import { STATE_READ_ONLY } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
 import { DirectClient } from './direct-client.ts';
+import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
 import { modelOf } from './models/index.ts';
 import type { ExecutionModel, ModelName } from './models/model.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
+import { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './watch.ts';
 
 /** What another thread needs to connect to a store. Structured-cloneable. */
 export interface StoreHandle {
@@ -133,6 +136,7 @@ export class StoreClient<K = number, V = number> {
   private readonly keyType: number;
   private readonly values: ValueCodec;
   private readonly probe = new ByteViews(1024);
+  private left = false;
 
   /** @internal */
   constructor(handle: StoreHandle, streams: Streams, options: ConnectOptions) {
@@ -562,6 +566,66 @@ export class StoreClient<K = number, V = number> {
     return unwrapRanges(sink.results);
   }
 
+  // --- watching -----------------------------------------------------------------------------------------------------
+
+  private readonly watches = new Set<Changes<never, never>>();
+
+  /**
+   * Every change of the keys of a range, in the order in which they were made, for `for await`. Changes of commands given
+   * after this call all come; none comes of a command that was answered before it; each comes once, whatever happens to
+   * replicas. Every write that changes something is a change: also one that writes the value that was there, and each entry
+   * of a `putAll`.
+   *
+   * The order is one in which the commands may be thought to have been executed: on one key that of its stream; commands on
+   * several keys between everything before and behind them; and a write that was answered before another was given comes
+   * before it. Who has got a change finds it, or a later one, with a direct read.
+   *
+   * With the default `overflow: 'wait'` writers wait for a watcher that is about a megabyte of changes behind, all of them,
+   * until it goes on or ends. A thread does not wait for itself: while it waits for commands of its own, its changes are
+   * put aside, up to 64 MiB. The process stays alive while there is a watch.
+   * @param range the keys; all by default. (Bounds only: it has no `reverse` and no `limit`.)
+   * @throws ERR_UNSUPPORTED with the model `direct` and with a blind mixer, where changes have no order; ERR_ARGUMENT,
+   *   ERR_KEY, ERR_OPTION, ERR_TOO_MANY_WATCHERS (a store has 32), ERR_CLOSED
+   */
+  changes(range?: WatchRange<K>, options: WatchOptions = {}): Changes<K, V> {
+    const { streams, keyType: keyCode, values, watches, client, handle } = this;
+    if (!modelOf(handle.model).replicated) {
+      throw new SabtreeError(
+        'ERR_UNSUPPORTED',
+        'with the model direct changes have no order, so nobody can watch them',
+      );
+    }
+    if (this.left || streams.state > STATE_READ_ONLY) {
+      throw this.left ? new SabtreeError('ERR_CLOSED', 'the client was closed') : stateError(streams);
+    }
+    const changes = new Changes<K, V>({ streams, client: client.id, keyCode, values }, range, options, (ended) => {
+      watches.delete(ended);
+      if (watches.size === 0) client.whileWaiting = undefined;
+    });
+    watches.add(changes as unknown as Changes<never, never>);
+    client.whileWaiting = this.takeAside;
+    return changes;
+  }
+
+  private readonly takeAside = () => {
+    for (const changes of this.watches) changes.takeAside();
+  };
+
+  /**
+   * Calls `listener` with every change of the keys of a range, one after another; if it returns a promise, the next one
+   * waits for it. See `changes` for what is promised. What the listener throws ends the watch, and `closed` rejects with it.
+   */
+  watch(
+    range: WatchRange<K> | undefined,
+    listener: (change: Change<K, V>) => unknown,
+    options: WatchOptions = {},
+  ): Watch {
+    if (typeof listener !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `watch takes a listener, got ${show(listener)}`, listener);
+    }
+    return new Watch(this.changes(range, options), listener as (change: unknown) => unknown);
+  }
+
   // --- end ----------------------------------------------------------------------------------------------------------
 
   /** Waits for the answers to the calls given so far, then leaves the store. */
@@ -576,6 +640,9 @@ export class StoreClient<K = number, V = number> {
 
   /** Leaves the store now; calls under way get ERR_CLOSED. */
   protected leave(): void {
+    this.left = true;
+    // What the answered calls have changed is told before the end.
+    for (const changes of this.watches) changes.finish();
     this.client.close();
     this.tree.close();
   }

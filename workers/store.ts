@@ -54,6 +54,7 @@ import { Streams } from './streams.ts';
 import type { StoreEvent, SupervisorConfig } from './supervisor.ts';
 import type { EventMessage, SupervisorControl } from './supervisor-worker.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
+import { refuseWatchers } from './watch-memory.ts';
 
 /** Options of `open`. */
 export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
@@ -589,6 +590,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     start: start | 0,
     localBits: 31 - Math.clz32(locality),
   });
+  if (model.name === 'execute-verify' && mixer === 'blind') refuseWatchers(streams);
   const handle: StoreHandle = {
     sabtree: 'store',
     layout: LAYOUT_VERSION,

@@ -30,6 +30,7 @@ import {
   VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { initWatch, watchBytes } from './watch-memory.ts';
 
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
@@ -65,6 +66,8 @@ export class Streams {
   private readonly repliesAt: number;
   /** First byte of what execute-verify's replicas tell each other. */
   readonly verifyAt: number;
+  /** First byte of what watchers and replicas share (layout/watch.ts). */
+  readonly watchAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
@@ -75,7 +78,8 @@ export class Streams {
     this.slotsAt = this.publicationsAt + Math.ceil((shape.groups * shape.ringSlots * 4) / CACHE_LINE) * CACHE_LINE;
     this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
     this.verifyAt = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
-    const size = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
+    this.watchAt = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
+    const size = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
     this.shape = shape;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
@@ -109,6 +113,7 @@ export class Streams {
         words[streams.ringCursor(group, replica)] = shape.start;
       }
     }
+    initWatch(streams);
     Atomics.store(words, STREAMS_MAGIC_WORD >> 2, STREAMS_MAGIC);
     return streams;
   }

@@ -11,6 +11,7 @@ import { bump, resetNodes, takeBlock } from "./allocator.ts";
 import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
+import * as changing from "./changes.ts";
 import * as deferring from "./deferral.ts";
 import { entryHash } from "./digest.ts";
 import * as keeping from "./kept.ts";
@@ -120,6 +121,19 @@ export function answerable(record: usize, writes: i32, replying: i32): i32 {
 /** Commands that came a second time and were not carried out again. */
 export function suppressedCount(): u32 {
   return keeping.suppressed;
+}
+
+/** The list of changes that watchers are told of (see changes.ts). */
+export function setChangeArea(start: usize, bytes: usize): void {
+  changing.setChangeArea(start, bytes);
+}
+
+export function changeBytes(): u32 {
+  return <u32>changing.changeBytes();
+}
+
+export function clearChanges(): void {
+  changing.clearChanges();
 }
 
 export function blockAddress(): usize {

@@ -43,7 +43,7 @@ export function read<K>(key: K, out: usize, leaf: usize, version: u64): i32 {
  * The value `by` more than the one at `slot` (or than 0 if slot is 0), written to `to`. Integers wrap. A NaN becomes the
  * one NaN that values may be: processors differ in the bits they make (x86-64 sets the sign).
  */
-function addTo(to: usize, slot: usize, by: usize): void {
+export function addTo(to: usize, slot: usize, by: usize): void {
   if (valueType == VALUE_F64) {
     const sum = (slot ? load<f64>(slot) : 0) + load<f64>(by);
     if (sum == sum) store<f64>(to, sum);
