@@ -114,6 +114,9 @@ export const OPERATION_WATCHED_GROUP = 31;
 /** In OP_RANGE: from the greatest key down. */
 export const OPERATION_REVERSE = 1;
 
+/** In OP_COUNT: only the entries of a range, given as in OP_RANGE, are counted. */
+export const OPERATION_COUNTED = 32;
+
 /** Offsets of OP_RANGE's own fields. */
 export const RANGE_UPPER = OPERATION_VALUE;
 export const RANGE_LIMIT = OPERATION_VALUE + 8;

@@ -29,6 +29,7 @@ import {
   OP_TAKEOVER,
   OPERATION_CLIENT,
   OPERATION_CODE,
+  OPERATION_COUNTED,
   OPERATION_FLAGS,
   OPERATION_KEY,
   OPERATION_RESENT,
@@ -55,7 +56,15 @@ import {
   EXECUTOR_KEPT,
   STREAMS_HOME,
 } from '../layout/streams.ts';
-import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
+import {
+  BLOCK_KEY,
+  BLOCK_KEY2,
+  BLOCK_VALUE,
+  SCAN_HAS_LOWER,
+  SCAN_HAS_UPPER,
+  SCAN_LOWER_EXCLUSIVE,
+  SCAN_UPPER_EXCLUSIVE,
+} from '../layout/tree-memory.ts';
 import { ChangeWriter } from './change-log.ts';
 import { freeClient, standForCopy, takeOver } from './failover.ts';
 import type { ReplySink } from './replies.ts';
@@ -239,7 +248,8 @@ export class Applier {
     } else if (op === OP_RANGE) {
       length = this.range(address);
     } else if (op === OP_COUNT) {
-      new Float64Array(payload.buffer, 0, 1)[0] = treeSize(this.attachment);
+      const within = (memory[address + OPERATION_FLAGS] & OPERATION_COUNTED) !== 0;
+      new Float64Array(payload.buffer, 0, 1)[0] = within ? this.countRange(address) : treeSize(this.attachment);
       length = 8;
     } else {
       status = STATUS_UNKNOWN_COMMAND;
@@ -298,6 +308,37 @@ export class Applier {
     const { raw } = attachment.scanValues;
     payload.set(new Uint8Array(raw.buffer, raw.byteOffset, count * values.stride), valuesAt);
     return valuesAt + count * values.stride;
+  }
+
+  /** Entries of a range, scan by scan: nobody writes meanwhile, so together they are one state. */
+  private countRange(address: number): number {
+    const { memory, words, attachment } = this;
+    const { core } = attachment;
+    const block = core.blockAddress();
+    let flags =
+      memory[address + OPERATION_FLAGS] &
+      (SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE | SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE);
+    let left = words[(address + RANGE_LIMIT) >> 2] >>> 0;
+    let count = 0;
+    let lower = memory.slice(address + OPERATION_KEY, address + OPERATION_KEY + 8);
+    while (left > 0) {
+      const limit = Math.min(left, attachment.scanCapacity);
+      this.call(
+        () => {
+          memory.set(lower, block + BLOCK_KEY);
+          memory.copyWithin(block + BLOCK_KEY2, address + RANGE_UPPER, address + RANGE_UPPER + 8);
+        },
+        () => core.scan(flags, limit),
+      );
+      count += attachment.count;
+      left -= attachment.count;
+      if (!attachment.more || attachment.count === 0) break;
+      const { scanKeys, keySize } = attachment;
+      lower = new Uint8Array(8);
+      lower.set(new Uint8Array(scanKeys.buffer, scanKeys.byteOffset + (attachment.count - 1) * keySize, keySize));
+      flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
+    }
+    return count;
   }
 
   /** Puts the key that stands in stored order at `address` into the key register. */

@@ -34,6 +34,7 @@ import {
   OP_PUT_ALL,
   OP_RANGE,
   OPERATION_CLIENT,
+  OPERATION_COUNTED,
   OPERATION_FLAGS,
   OPERATION_GROUPS,
   OPERATION_KEY,
@@ -341,12 +342,12 @@ export class Client implements CommandClient {
       }
     } else if (many) {
       this.putColumns(box, at, call.key as Column, op === OP_PUT_ALL ? (call.value as Column) : undefined);
-    } else if (op === OP_RANGE) {
+    } else if (op === OP_RANGE || (op === OP_COUNT && range !== undefined)) {
       const { flags, lower, upper, limit } = range as Range;
       this.putRawKey(box, at + OPERATION_KEY, lower);
       this.putRawKey(box, at + RANGE_UPPER, upper);
-      box.u8[at + 1] = flags;
-      i32[(at + RANGE_LIMIT) >> 2] = Math.min(limit, this.rangeLimit);
+      box.u8[at + 1] = op === OP_COUNT ? flags | OPERATION_COUNTED : flags;
+      i32[(at + RANGE_LIMIT) >> 2] = Math.min(limit, op === OP_COUNT ? 0xffffffff : this.rangeLimit);
     } else if (op === OP_DIGEST) {
       i32[(at + OPERATION_KEY) >> 2] = call.key as number;
     } else if (op !== OP_COUNT && op !== OP_FIRST && op !== OP_LAST) {

@@ -80,7 +80,7 @@ const ARGUMENTS: Readonly<Record<CommandName, readonly [least: number, most: num
   first: [0, 0],
   last: [0, 0],
   range: [0, 1],
-  count: [0, 0],
+  count: [0, 1],
   getAll: [1, 1],
   putAll: [2, 2],
 };

@@ -104,7 +104,7 @@ export class DirectClient implements CommandClient {
       case OP_LAST:
         return tree.last();
       case OP_COUNT:
-        return tree.size;
+        return range === undefined ? tree.size : this.countRange(range);
       case OP_RANGE:
         return this.scan(range as Range);
       case OP_GET_ALL:
@@ -114,6 +114,13 @@ export class DirectClient implements CommandClient {
       default:
         throw new SabtreeError('ERR_UNKNOWN_COMMAND', `the model direct does not know command ${op}`, op);
     }
+  }
+
+  private countRange(range: Range): number {
+    const walk = new RangeWalk(this.tree.attachment, range);
+    let count = 0;
+    while (walk.advance()) count += walk.count;
+    return count;
   }
 
   /** One atomic scan. */

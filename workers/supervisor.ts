@@ -537,7 +537,7 @@ export class Supervisor {
     const cut = Atomics.load(words, CUT_NUMBER >> 2);
     const copied = Atomics.load(words, CUT_REACHED >> 2) === cut && Atomics.load(words, CUT_COPIED >> 2) !== cut;
     if (copied && words[CUT_SOURCE >> 2] === replica) return false;
-    if (waitsForWatcher(streams, replica)) {
+    if (waitsForWatcher(streams)) {
       for (const watch of this.watches[replica]) watch.ticks = 0;
       return false;
     }

@@ -106,9 +106,12 @@ export function freeWatchersOf(streams: Streams, client: number): void {
   }
 }
 
-/** Whether a thread of a replica waits for a watcher: then the replica stands still through no fault of its own. */
-export function waitsForWatcher({ words, watchAt }: Streams, replica: number): boolean {
-  return ((Atomics.load(words, (watchAt + WATCH_BLOCKED) >> 2) >>> replica) & 1) === 1;
+/**
+ * Whether a thread of some replica waits for a watcher. Then that replica stands still through no fault of its own, and so
+ * may another one that waits for it (execute-verify).
+ */
+export function waitsForWatcher({ words, watchAt }: Streams): boolean {
+  return Atomics.load(words, (watchAt + WATCH_BLOCKED) >> 2) !== 0;
 }
 
 /** Mends what the threads of a lost replica left, which have ended: the lock, and the word that they wait. */

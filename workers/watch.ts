@@ -33,6 +33,7 @@ import {
   WATCHER_WAITS,
 } from '../layout/watch.ts';
 import { stateError } from './failure.ts';
+import { turn } from './in-turns.ts';
 import type { Streams } from './streams.ts';
 import { freeWatcher, logAt, logBytes, progressWord, wakeWatcher, watcherAt } from './watch-memory.ts';
 
@@ -300,14 +301,6 @@ function waitsOf(options: WatchOptions): boolean {
   }
   return overflow === 'wait';
 }
-
-/** Lets the event loop go round once. */
-const turn: () => Promise<void> = () =>
-  new Promise((resolve) => {
-    const { setImmediate: soon } = globalThis as { setImmediate?: (call: () => void) => void };
-    if (soon === undefined) setTimeout(resolve, 0);
-    else soon(resolve);
-  });
 
 /**
  * The changes of a range as they come, in the order in which they were made. Ends when the store is closed (after the last
