@@ -80,6 +80,9 @@ export const OP_GET_ALL = 25;
 /** Writes several entries, all at one place of the order. */
 export const OP_PUT_ALL = 26;
 
+/** Answers, and stands until the client has read what it wants (workers/reading.ts). */
+export const OP_READ = 31;
+
 /** Nothing: a place that was claimed and given up, or a group's part of a command that another group's executor runs. */
 export const OP_SKIP = 32;
 /** A group's part of a many-group command whose payload stands in the ring of another group, named in the key's place. */

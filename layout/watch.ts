@@ -6,7 +6,8 @@
  *   0        64         128    192            256                      progressAt         tagsAt              logAt
  *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
  *   | active | sleepers | lock | head, tail,  | watchers               | progress         | tags              | log
- *   |        | blocked  |      | marked       | [MAX_WATCHERS]         | [replica][group] | [group][4 rings]  | bytes
+ *   |        | blocked, |      | marked       | [MAX_WATCHERS]         | [replica][group] | [group][4 rings]  | bytes
+ *   |        | standing |      |              |                        |                  |                   |
  *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
  * ```
  *
@@ -21,6 +22,8 @@ export const WATCH_REFUSED = 4;
 export const WATCH_SLEEPERS = 64;
 /** Bit set of the replicas of which a thread waits for room in the log, u32. */
 export const WATCH_BLOCKED = 68;
+/** Bit set of the replicas that stand for a reader, u32 (workers/reading.ts). */
+export const WATCH_STANDING = 72;
 /** Lock of the log: 0, or the holder's code. */
 export const WATCH_LOCK = 128;
 /** Behind the last change that can be read. */

@@ -25,6 +25,7 @@ import {
   OP_MARKER,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OP_SKIP,
   OP_TAKEOVER,
   OPERATION_CLIENT,
@@ -67,6 +68,7 @@ import {
 } from '../layout/tree-memory.ts';
 import { ChangeWriter } from './change-log.ts';
 import { freeClient, standForCopy, takeOver } from './failover.ts';
+import { beginStanding, standForReader } from './reading.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
 
@@ -251,14 +253,16 @@ export class Applier {
       const within = (memory[address + OPERATION_FLAGS] & OPERATION_COUNTED) !== 0;
       new Float64Array(payload.buffer, 0, 1)[0] = within ? this.countRange(address) : treeSize(this.attachment);
       length = 8;
-    } else {
+    } else if (op !== OP_READ) {
       status = STATUS_UNKNOWN_COMMAND;
     }
     if (!sink.answers) return;
     if (this.keeps && op !== OP_PUT_ALL) core.keepNumber(address, 1, 0, 0);
     const client = words[(address + OPERATION_CLIENT) >> 2];
     const sequence = words[(address + OPERATION_SEQUENCE) >> 2];
+    if (op === OP_READ) beginStanding(this.streams, this.replica, client);
     sink.reply(client, sequence, status, payload.subarray(0, length));
+    if (op === OP_READ) standForReader(this.streams, this.replica, client);
   }
 
   /** Runs a call of the core whose key and value registers `load` fills; a call that was BUSY is repeated with them. */

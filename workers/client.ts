@@ -33,6 +33,7 @@ import {
   OP_PUT,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OPERATION_CLIENT,
   OPERATION_COUNTED,
   OPERATION_FLAGS,
@@ -644,6 +645,7 @@ export class Client implements CommandClient {
       for (let i = 0; i < count; i++) entries[i] = [keys[i], values.decode(inbox, valuesAt + i * values.stride)];
       return new RangePiece(entries, inbox.u32[(at >> 2) + 1] === 1);
     }
+    if (op === OP_READ) return yes;
     if (!yes) return undefined;
     this.rawKey.u8.set(inbox.u8.subarray(at, at + 8));
     return [keyView(this.keyCode, this.rawKey.u8.buffer, 0, 1)[0], values.decode(inbox, at + 8)];

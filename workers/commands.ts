@@ -55,7 +55,8 @@ export type Command<K, V> =
   | readonly ['put' | 'insert' | 'update', K, V]
   | readonly ['add', K, V]
   | readonly ['compareAndSet', K, V, V]
-  | readonly ['first' | 'last' | 'count']
+  | readonly ['first' | 'last']
+  | readonly ['count', range?: RangeOptions<K>]
   | readonly ['range', RangeOptions<K>?]
   | readonly ['getAll', ArrayLike<K>]
   | readonly ['putAll', ArrayLike<K>, ArrayLike<V>];

@@ -24,6 +24,7 @@ import {
   OP_PUT,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OP_UPDATE,
 } from '../layout/operation.ts';
 import { STATE_READ_ONLY } from '../layout/streams.ts';
@@ -36,6 +37,7 @@ import { HomeReader } from './home-reader.ts';
 import { inTurns } from './in-turns.ts';
 import { modelOf } from './models/index.ts';
 import type { ExecutionModel, ModelName } from './models/model.ts';
+import { epochOf, readStanding } from './reading.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 import { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './watch.ts';
@@ -433,6 +435,45 @@ export class StoreClient<K = number, V = number> {
     if (range.lower !== undefined) this.checked(range.lower as K);
     if (range.upper !== undefined) this.checked(range.upper as K);
     return range;
+  }
+
+  // --- several reads of one state -----------------------------------------------------------------------------------
+
+  /**
+   * Several reads of one state: `view` gets the home replica's tree as it is at one place of the order, and may read whatever
+   * it likes of it. It is linearizable, and cannot be starved: it is a command, at whose place all executors of the home
+   * replica stand until `view` has returned. So keep it short; commands wait meanwhile. It has to be synchronous, and must give
+   * no blocking command of its own. It is called again if the home replica is lost under it.
+   * @returns what `view` returns. (Not an iterator: read what it gives within the view.)
+   * @throws what `view` throws; ERR_TIMEOUT if it takes longer than a second; ERR_ARGUMENT if it is asynchronous;
+   *   ERR_UNSUPPORTED with the model `direct`, whose clients write without order.
+   */
+  async read<R>(view: (tree: TreeReader<K, V>) => R): Promise<R> {
+    this.checkView(view);
+    for (;;) {
+      const epoch = epochOf(this.streams);
+      await this.ask(OP_READ, undefined);
+      const done = readStanding(this.streams, this.id, epoch, () => view(this.tree));
+      if (done !== undefined) return done.result;
+    }
+  }
+  readSync<R>(view: (tree: TreeReader<K, V>) => R): R {
+    this.checkView(view);
+    for (;;) {
+      const epoch = epochOf(this.streams);
+      this.askSync(OP_READ, undefined);
+      const done = readStanding(this.streams, this.id, epoch, () => view(this.tree));
+      if (done !== undefined) return done.result;
+    }
+  }
+
+  private checkView(view: unknown): void {
+    if (typeof view !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `read takes a function, got ${show(view)}`, view);
+    }
+    if (!modelOf(this.handle.model).replicated) {
+      throw new SabtreeError('ERR_UNSUPPORTED', 'with the model direct there is no place at which all writers stand');
+    }
   }
 
   // --- several keys -------------------------------------------------------------------------------------------------

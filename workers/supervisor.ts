@@ -83,6 +83,7 @@ import { FAILURE_REASONS, failStreams, wakeEverybody } from './failure.ts';
 import type { MixerName, ModelName, Rebuild } from './models/model.ts';
 import { Multicast } from './multicast.ts';
 import type { ChildThread } from './platform.ts';
+import { endStanding, standsForReader } from './reading.ts';
 import { mendClaim, mendLock } from './repair.ts';
 import { Streams } from './streams.ts';
 import type { WaitName } from './waiting.ts';
@@ -323,6 +324,7 @@ export class Supervisor {
       while (!mendLock(this.streams, HOLDER_BASE + replica * executors + thread)) await sleep(1);
     }
     mendLog(this.streams, replica);
+    endStanding(this.streams, replica);
     // Also those whom it was about to wake.
     wakeEverybody(this.streams);
   }
@@ -537,7 +539,7 @@ export class Supervisor {
     const cut = Atomics.load(words, CUT_NUMBER >> 2);
     const copied = Atomics.load(words, CUT_REACHED >> 2) === cut && Atomics.load(words, CUT_COPIED >> 2) !== cut;
     if (copied && words[CUT_SOURCE >> 2] === replica) return false;
-    if (waitsForWatcher(streams)) {
+    if (waitsForWatcher(streams) || standsForReader(streams)) {
       for (const watch of this.watches[replica]) watch.ticks = 0;
       return false;
     }
