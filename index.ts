@@ -14,8 +14,11 @@ export {
 export type { TreeStats } from './engine/stats.ts';
 export type { ScalarType, ValueOf, ValueType } from './engine/values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
+export type { GroupStats, MemoryStats, ReplicaMemory } from './workers/insight.ts';
+export type { LatencyStats } from './workers/latency.ts';
 export { modelNames } from './workers/models/index.ts';
 export type { MixerName, ModelName } from './workers/models/model.ts';
+export type { StatsReport, StatsServer } from './workers/stats-server.ts';
 export {
   type ExecutorStats,
   open,

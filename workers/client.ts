@@ -68,6 +68,7 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
+import { Sampler } from './latency.ts';
 import type { ExecutionModel } from './models/model.ts';
 import { type GroupRun, Multicast } from './multicast.ts';
 import { replySize, writtenWord } from './replies.ts';
@@ -223,6 +224,7 @@ export class Client implements CommandClient {
   private readonly written: readonly number[];
   private readonly inbox: ByteViews;
   private readonly rawKey: ByteViews;
+  private readonly sampler: Sampler;
 
   private readonly overflow: Call[] = [];
   private pumping = false;
@@ -242,6 +244,7 @@ export class Client implements CommandClient {
     this.values = values;
     this.wait = parts.wait;
     this.id = claimClient(streams);
+    this.sampler = new Sampler(streams, this.id);
     const { groups, executors, replyBytes } = streams.shape;
     this.multicast = new Multicast(streams, this.id + 1);
     const { maxRun } = this.multicast.rings[0];
@@ -372,6 +375,7 @@ export class Client implements CommandClient {
       this.highs[place] = i32[(at + OPERATION_KEY + 4) >> 2];
       this.records[place] = point ? undefined : box.u8.slice(at, at + slots * SLOT);
     }
+    this.sampler.begin(this.sequence);
     this.sequence = (this.sequence + 1) | 0;
     this.expected[executor] += bound;
     this.outstanding++;
@@ -606,6 +610,7 @@ export class Client implements CommandClient {
     if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
     this.sinks[place] = undefined;
     this.outstanding--;
+    this.sampler.end(sequence);
     // In a one-stream model any thread may answer, so the sum over all of them is bounded instead of each.
     this.expected[this.model.oneStream ? 0 : executor] -= this.bounds[place];
     const op = this.ops[place];
@@ -668,6 +673,7 @@ export class Client implements CommandClient {
       sink.refuse(this.indices[place], error);
     }
     this.outstanding = 0;
+    this.sampler.drop();
     this.expected.fill(0);
     for (const call of this.overflow.splice(0)) call.sink.refuse(call.index, error);
     this.settleIdle();
@@ -794,6 +800,7 @@ export class Client implements CommandClient {
     if (!this.encode(call) && (!this.send() || !this.encode(call))) return false;
     this.sinks[place] = undefined;
     this.outstanding--;
+    this.sampler.drop();
     this.expected.fill(0);
     return true;
   }

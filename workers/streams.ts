@@ -1,6 +1,7 @@
 import { availableParallelism } from '#platform';
 import { SabtreeError } from '../engine/errors.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
+import { LATENCY_SIZE } from '../layout/latency.ts';
 import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
@@ -68,6 +69,8 @@ export class Streams {
   readonly verifyAt: number;
   /** First byte of what watchers and replicas share (layout/watch.ts). */
   readonly watchAt: number;
+  /** First byte of the clients' samples of latency (layout/latency.ts). */
+  readonly latencyAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
@@ -79,7 +82,8 @@ export class Streams {
     this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
     this.verifyAt = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
     this.watchAt = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
-    const size = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
+    this.latencyAt = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
+    const size = this.latencyAt + shape.clients * LATENCY_SIZE;
     this.shape = shape;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
@@ -145,6 +149,13 @@ export class Streams {
       start: words[STREAMS_START >> 2],
       localBits: words[STREAMS_LOCAL_BITS >> 2],
     });
+  }
+
+  /** Bytes of the large parts of this memory, and of all of it. */
+  get parts(): { rings: number; replies: number; watchers: number; total: number } {
+    const rings = this.repliesAt - this.publicationsAt;
+    const watchers = this.latencyAt - this.watchAt;
+    return { rings, replies: this.verifyAt - this.repliesAt, watchers, total: this.bytes.length };
   }
 
   /** First byte of a ring's control. */

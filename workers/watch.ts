@@ -4,7 +4,7 @@
  * A watcher filters in its own thread, so any number of ranges costs the executors nothing. It tells of a change only when the
  * home replica has executed it too, so that who hears of it finds it with a direct read.
  */
-import { keepAlive } from '#platform';
+import { keepAlive, publish } from '#platform';
 import { SabtreeError, show } from '../engine/errors.ts';
 import { isKey, KeyOrder, refuseKey } from '../engine/keys.ts';
 import { type RangeOptions, rangeOf } from '../engine/range.ts';
@@ -382,6 +382,7 @@ export class Changes<K = number, V = number> implements AsyncIterableIterator<Ch
     if (this.ended) return;
     this.error = error;
     this.end();
+    if (error.code === 'ERR_OVERFLOW') publish('sabtree:overflow', { error });
   }
 
   private end(): void {
