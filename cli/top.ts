@@ -229,6 +229,7 @@ export async function top(args: string[], signal: AbortSignal): Promise<number> 
         if (over) break;
       }
       const report = await source.look();
+      if (report === undefined && before === undefined) throw new TopError('what answers there is no store, or was');
       if (report === undefined) break;
       if (values.json) stdout.write(`${JSON.stringify(report)}\n`);
       else {
