@@ -5,7 +5,7 @@
  * ```
  *   0        64         128    192            256                      progressAt         tagsAt              logAt
  *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
- *   | active | sleepers | lock | head, tail,  | watchers               | progress         | tags              | log
+ *   | active | sleepers | lock | head,        | watchers               | progress         | tags              | log
  *   |        | blocked, |      | marked       | [MAX_WATCHERS]         | [replica][group] | [group][4 rings]  | bytes
  *   |        | standing |      |              |                        |                  |                   |
  *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
@@ -28,8 +28,6 @@ export const WATCH_STANDING = 72;
 export const WATCH_LOCK = 128;
 /** Behind the last change that can be read. */
 export const WATCH_HEAD = 192;
-/** The oldest change that has not been overwritten. */
-export const WATCH_TAIL = 196;
 /** Changes before it are entered in the tags. */
 export const WATCH_MARKED = 200;
 /** First of the watchers. */
@@ -40,7 +38,7 @@ export const MAX_WATCHERS = 32;
 export const WATCHER_SIZE = 64;
 /** 0 if it is free; otherwise the number of the client that it belongs to, plus 1. */
 export const WATCHER_CLIENT = 0;
-/** 1 if the log waits for it, 0 if it may be overtaken. */
+/** 1 if the log waits for it, 0 if it may be overtaken, 2 once it was. */
 export const WATCHER_WAITS = 4;
 /** Up to where it has read the log. */
 export const WATCHER_CURSOR = 8;

@@ -42,7 +42,6 @@ import {
   WATCH_HEAD,
   WATCH_LOCK,
   WATCH_MARKED,
-  WATCH_TAIL,
   WATCHER_CLIENT,
   WATCHER_CURSOR,
   WATCHER_WAITS,
@@ -76,7 +75,6 @@ export class ChangeWriter {
   private readonly active: number;
   private readonly lock: number;
   private readonly head: number;
-  private readonly tail: number;
   private readonly marked: number;
   private readonly log: number;
   private readonly capacity: number;
@@ -95,7 +93,6 @@ export class ChangeWriter {
     this.active = (watchAt + WATCH_ACTIVE) >> 2;
     this.lock = (watchAt + WATCH_LOCK) >> 2;
     this.head = (watchAt + WATCH_HEAD) >> 2;
-    this.tail = (watchAt + WATCH_TAIL) >> 2;
     this.marked = (watchAt + WATCH_MARKED) >> 2;
     this.log = logAt(streams);
     this.capacity = logBytes(streams.shape.ringSlots);
@@ -276,10 +273,10 @@ export class ChangeWriter {
 
   /** Copies what fits behind the head. @returns up to where it got. */
   private appendUnderLock(source: Uint8Array, list: Int32Array, from: number, to: number): number {
-    const { words, head, tail, capacity, log, streams } = this;
+    const { words, head, capacity, log, streams } = this;
     this.mark();
     const start = Atomics.load(words, head);
-    const room = capacity - ((start - this.slowest(start)) | 0);
+    const room = this.room(start, to - from);
     let used = 0;
     let at = from;
     while (at < to) {
@@ -287,9 +284,6 @@ export class ChangeWriter {
       if (!this.stands(list, at)) {
         const length = next - at;
         if (used + length > room) break;
-        const end = (start + used + length) | 0;
-        // Before it is overwritten: who reads there finds that it was overtaken.
-        if (((end - capacity - Atomics.load(words, tail)) | 0) > 0) Atomics.store(words, tail, (end - capacity) | 0);
         const first = (start + used) & (capacity - 1);
         const untilEnd = capacity - first;
         if (length <= untilEnd) streams.bytes.set(source.subarray(at, next), log + first);
@@ -308,7 +302,10 @@ export class ChangeWriter {
     return at;
   }
 
-  /** Enters the tags of what stands in the log. If a holder dies before it has, the next one does. */
+  /**
+   * Enters the tags of what stands in the log. If a holder dies before it has, the next one does. A tag never goes back: what
+   * a replica far behind enters (one that is rebuilt, and has not seen that all of it is old) nobody is told of any more.
+   */
   private mark(): void {
     const { words, head, marked, log, capacity, streams } = this;
     const end = Atomics.load(words, head);
@@ -317,22 +314,29 @@ export class ChangeWriter {
     const word = (offset: number) => words[(log + ((at + offset) & (capacity - 1))) >> 2];
     while (at !== end) {
       const position = word(CHANGE_POSITION);
-      Atomics.store(words, tagWord(streams, word(CHANGE_GROUP), position), position);
+      const tag = tagWord(streams, word(CHANGE_GROUP), position);
+      const there = Atomics.load(words, tag);
+      if (there === 0 || ((position - there) | 0) > 0) Atomics.store(words, tag, position);
       at = (at + word(CHANGE_BYTES)) | 0;
     }
     Atomics.store(words, marked, end);
   }
 
-  /** The position of the slowest watcher that must not miss anything. */
-  private slowest(head: number): number {
-    const { words, streams } = this;
+  /**
+   * Bytes that may be written behind the head: nothing that a watcher has yet to read that must not miss anything. Those that
+   * may be overtaken, and would be by `bytes` more, are told so first: who reads meanwhile looks for that afterwards.
+   */
+  private room(head: number, bytes: number): number {
+    const { words, streams, capacity } = this;
     let furthest = 0;
     for (let bits = Atomics.load(words, this.active); bits !== 0; bits &= bits - 1) {
       const base = watcherAt(streams, 31 - Math.clz32(bits & -bits));
-      if (words[(base + WATCHER_WAITS) >> 2] === 0) continue;
-      furthest = Math.max(furthest, (head - Atomics.load(words, (base + WATCHER_CURSOR) >> 2)) | 0);
+      const unread = (head - Atomics.load(words, (base + WATCHER_CURSOR) >> 2)) | 0;
+      const waits = (base + WATCHER_WAITS) >> 2;
+      if (words[waits] === 1) furthest = Math.max(furthest, unread);
+      else if (unread + bytes > capacity) Atomics.compareExchange(words, waits, 0, 2);
     }
-    return (head - furthest) | 0;
+    return capacity - furthest;
   }
 
   /** Whether this thread should go on. */
@@ -365,7 +369,7 @@ export class ChangeWriter {
     if (!this.going) return false;
     for (let bits = Atomics.load(words, this.active); bits !== 0; bits &= bits - 1) {
       const base = watcherAt(streams, 31 - Math.clz32(bits & -bits));
-      if (words[(base + WATCHER_WAITS) >> 2] === 0) continue;
+      if (words[(base + WATCHER_WAITS) >> 2] !== 1) continue;
       // A thread that waits for commands of its own takes its changes aside, so that it never waits for itself.
       const client = Atomics.load(words, (base + WATCHER_CLIENT) >> 2) - 1;
       if (client < 0) continue;

@@ -33,10 +33,10 @@ export function watchBytes(groups: number, ringSlots: number): number {
   return WATCH_TAGS + groups * ringSlots * WATCH_TAG_RINGS * 4 + logBytes(ringSlots);
 }
 
-/** What a new store's part begins with: the word of place 0 must not look as if it stood for position 0. */
+/** What a new store's part begins with: no tag may look as if it stood for a position. */
 export function initWatch(streams: Streams): void {
   const { words, watchAt, shape } = streams;
-  for (let group = 0; group < shape.groups; group++) words[tagWord(streams, group, 0)] = 1;
+  for (let group = 0; group < shape.groups; group++) words[tagWord(streams, group, 0)] = shape.start - 1;
   for (let replica = 0; replica < shape.replicas; replica++) {
     for (let group = 0; group < shape.groups; group++) words[progressWord(streams, replica, group)] = shape.start;
   }

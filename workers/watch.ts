@@ -26,7 +26,6 @@ import {
   WATCH_HEAD,
   WATCH_REFUSED,
   WATCH_SLEEPERS,
-  WATCH_TAIL,
   WATCHER_CLIENT,
   WATCHER_CURSOR,
   WATCHER_SIGNAL,
@@ -119,6 +118,7 @@ class ChangeReader<K, V> {
     this.watcher = claimWatcher(parts, waits);
     this.cursorWord = (watcherAt(streams, this.watcher) + WATCHER_CURSOR) >> 2;
     const head = (watchAt + WATCH_HEAD) >> 2;
+    refreshProgress(streams);
     Atomics.store(words, this.cursorWord, Atomics.load(words, head));
     // From here on executors tell of what they take out of the rings (ChangeWriter.look)...
     Atomics.or(words, (watchAt + WATCH_ACTIVE) >> 2, 1 << this.watcher);
@@ -148,11 +148,11 @@ class ChangeReader<K, V> {
    */
   take(all = false): number {
     if (this.freed) return 0;
-    const { words, streams, capacity, cursor } = this;
+    const { words, streams, cursor } = this;
+    this.refuseOvertaken();
     const head = Atomics.load(words, (streams.watchAt + WATCH_HEAD) >> 2);
     const length = (head - cursor) | 0;
     if (length === 0) return 0;
-    if (length > capacity || length < 0) this.overtaken();
     const here = this.copy(Math.min(length, this.inbox.u8.length));
     const first = this.inbox.i32[CHANGE_BYTES >> 2];
     // A single change that is larger than a piece.
@@ -176,13 +176,13 @@ class ChangeReader<K, V> {
       inbox.u8.set(streams.bytes.subarray(log + first, log + capacity));
       inbox.u8.set(streams.bytes.subarray(log, log + length - untilEnd), untilEnd);
     }
-    // A read-modify-write: on arm64 a plain load may not pass it downwards, as it might a later atomic load.
-    const tail = Atomics.or(this.words, (streams.watchAt + WATCH_TAIL) >> 2, 0);
-    if (((tail - cursor) | 0) > 0) this.overtaken();
+    this.refuseOvertaken();
     return length;
   }
 
-  private overtaken(): never {
+  private refuseOvertaken(): void {
+    // A read-modify-write: on arm64 a plain load may not pass it downwards, as it might a later atomic load.
+    if (Atomics.or(this.words, (watcherAt(this.streams, this.watcher) + WATCHER_WAITS) >> 2, 0) !== 2) return;
     throw new SabtreeError('ERR_OVERFLOW', 'the watcher was too slow: changes were overwritten before it read them');
   }
 
@@ -252,6 +252,25 @@ class ChangeReader<K, V> {
     this.freed = true;
     freeWatcher(this.streams, this.watcher);
     this.wake();
+  }
+}
+
+/** Positions wrap after 2^32 slots; what says how far a replica has got must not be half as old. */
+const STALE = 2 ** 29;
+
+/**
+ * Executors do not say how far they have got while nobody watches. What was said so long ago that positions have wrapped since
+ * is put where the replica takes from its ring now: all before is older than the watcher that comes.
+ */
+function refreshProgress(streams: Streams): void {
+  const { words, shape } = streams;
+  for (let replica = 0; replica < shape.replicas; replica++) {
+    for (let group = 0; group < shape.groups; group++) {
+      const word = progressWord(streams, replica, group);
+      const said = Atomics.load(words, word);
+      const cursor = Atomics.load(words, streams.ringCursor(group, replica));
+      if ((cursor - said) >>> 0 > STALE) Atomics.compareExchange(words, word, said, cursor);
+    }
   }
 }
 

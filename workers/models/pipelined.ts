@@ -92,7 +92,10 @@ class Receiver implements ModelThread {
       const { position } = reader;
       reader.copyTo(memory, address, slots);
       reader.advance(slots);
-      applier.changes.stamp(applier.words, address, slots, position, 0);
+      if (applier.changes.stamp(applier.words, address, slots, position, 0)) {
+        // The queue holds half a ring at most, so all before was taken out of it. (Reads alone tell of no progress.)
+        applier.changes.reached(0, (position - this.parts.streams.shape.ringSlots) | 0);
+      }
       queue.wrote(slots);
       queue.publish();
       counters[COUNTER_BATCHES]++;
