@@ -1,7 +1,9 @@
 /** Watching while replicas are lost and rebuilt. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Change, ModelName } from '../dist/index.js';
-import { until } from './support/stores.ts';
+import { WATCH_LOCK, WATCH_MARKED } from '../dist/layout/watch.js';
+import { holderOf, progressWord, tagWord } from '../dist/workers/watch-memory.js';
+import { inTime, until } from './support/stores.ts';
 import { endAll, expectCounted, flag, folded, opened, sum, thread } from './support/watching.ts';
 
 afterEach(endAll);
@@ -55,5 +57,42 @@ describe('watching through losses', () => {
     await store.close();
     await watch.closed;
     expect(behind).toBe(0);
+  });
+
+  it('a thread that dies with the lock of the log keeps nobody', async () => {
+    const store = await opened({ model: 'keyed' });
+    const told = store.changes();
+    await store.put(1, 1);
+    const { streams } = store;
+    const { home } = store.status();
+    const lock = (streams.watchAt + WATCH_LOCK) >> 2;
+    // As if the home replica's first thread had been ended in the middle of an append.
+    await until(
+      'the lock is free',
+      () => Atomics.compareExchange(streams.words, lock, 0, holderOf(streams, home, 0)) === 0,
+    );
+    const put = store.put(2, 2);
+    await store.kill(home, 0);
+    await inTime('the put', put);
+    expect(Atomics.load(streams.words, lock)).toBe(0);
+    for (const key of [1, 2]) expect((await inTime('a change', told.next())).value).toMatchObject({ key, value: key });
+    await store.put(3, 3);
+    expect((await told.next()).value).toMatchObject({ key: 3 });
+  });
+
+  it('what a thread entered before it died, and did not mark, is not entered again', async () => {
+    const store = await opened({ model: 'keyed', replicas: 1 });
+    const told = store.changes();
+    const { streams } = store;
+    const { words, watchAt } = streams;
+    await store.put(1, 1);
+    const { group, position } = (await told.next()).value as Change;
+    // As it is left between the two: behind the head, and neither marked nor passed.
+    words[tagWord(streams, group, position)] = 0;
+    words[progressWord(streams, 0, group)] = position;
+    words[(watchAt + WATCH_MARKED) >> 2] = 0;
+    await store.put(2, 2);
+    expect(words[tagWord(streams, group, position)]).toBe(position | 0);
+    expect((await told.next()).value).toMatchObject({ key: 2 });
   });
 });
