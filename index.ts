@@ -1,7 +1,10 @@
 export * from './tree.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
+export type { GroupStats, MemoryStats, ReplicaMemory } from './workers/insight.ts';
+export type { LatencyStats } from './workers/latency.ts';
 export { modelNames } from './workers/models/index.ts';
 export type { MixerName, ModelName } from './workers/models/model.ts';
+export type { StatsReport, StatsServer } from './workers/stats-server.ts';
 export {
   type ExecutorStats,
   open,
@@ -15,3 +18,4 @@ export {
 export { type ConnectOptions, connect, StoreClient, type StoreHandle } from './workers/store-client.ts';
 export type { StoreEvent } from './workers/supervisor.ts';
 export type { WaitName } from './workers/waiting.ts';
+export { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './workers/watch.ts';

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command line: `sabtree run`, `sabtree bench` and `sabtree chaos`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
+ * The command line: `sabtree run`, `sabtree bench`, `sabtree chaos` and `sabtree top`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
  * wrong call or input; 130 and 143 interrupted.
  */
 import { readFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { ChaosFlagError, chaos } from './chaos/command.ts';
 import { InputError } from './ranges.ts';
 import { type RunOptions, type RunResult, run } from './run.ts';
 import { table } from './table.ts';
+import { TopError, top } from './top.ts';
 import { WINDOW } from './workload.ts';
 
 const MODEL_NAMES = Object.keys(MODELS).join(', ');
@@ -43,6 +44,10 @@ sabtree chaos [options]
 
 Kills executors, replicas and clients under load, and looks whether anything is lost; sabtree chaos
 --help says more.
+
+sabtree top [PATH] [options]
+
+Shows a store of a running process while it works; sabtree top --help says more.
 
 Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
@@ -159,6 +164,7 @@ function interruptSignal(): AbortSignal {
 async function main(args: string[]): Promise<number> {
   if (args[0] === 'bench') return bench(args.slice(1), { signal: interruptSignal() });
   if (args[0] === 'chaos') return chaos(args.slice(1), interruptSignal());
+  if (args[0] === 'top') return top(args.slice(1), interruptSignal());
   const { values, positionals } = parse(args);
   if (values.help) {
     process.stdout.write(HELP);
@@ -175,7 +181,7 @@ async function main(args: string[]): Promise<number> {
     return 2;
   }
   if (command !== 'run')
-    throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench, chaos`);
+    throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench, chaos, top`);
   const options = runOptions(values, files);
   const result = await run(options, interruptSignal());
   for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
@@ -192,6 +198,10 @@ function failed(error: unknown): number {
   }
   if (error instanceof FlagError || error instanceof ChaosFlagError) {
     say(`${error.message}\nsabtree ${error instanceof FlagError ? 'bench' : 'chaos'} --help says more.`);
+    return 2;
+  }
+  if (error instanceof TopError) {
+    say(`${error.message}\nsabtree top --help says more.`);
     return 2;
   }
   if (error instanceof InputError || error instanceof Interrupted) {

@@ -16,6 +16,9 @@ export interface Core {
   keptNumber(record: number): number;
   answerable(record: number, writes: number, replying: number): number;
   suppressedCount(): number;
+  setChangeArea(start: number, bytes: number): void;
+  changeBytes(): number;
+  clearChanges(): void;
   blockAddress(): number;
   expectedAddress(): number;
   areaAddress(): number;

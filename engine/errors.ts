@@ -37,6 +37,10 @@ export type ErrorCode =
   | 'ERR_UNSUPPORTED'
   /** This thread may not block (a browser's main thread), and the call would have to. */
   | 'ERR_WOULD_BLOCK'
+  /** A watcher was too slow: changes were lost to it, and its watch has ended. */
+  | 'ERR_OVERFLOW'
+  /** More watchers want to watch a store than there are places for. */
+  | 'ERR_TOO_MANY_WATCHERS'
   /** A command larger than a ring takes. */
   | 'ERR_TOO_LARGE'
   /** The command is not one the store knows. */

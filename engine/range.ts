@@ -253,3 +253,39 @@ export class RangeIterator<K, V> implements IterableIterator<[K, V]> {
     return this;
   }
 }
+
+/** An iterator over the keys, or over the values, of a range. */
+export class ColumnIterator<T> implements IterableIterator<T, undefined> {
+  private readonly walk: RangeWalk;
+  private readonly pick: (walk: RangeWalk, i: number) => T;
+  private at = 0;
+  private count = 0;
+
+  /** @param pick gives the column of entry i of the piece at hand. */
+  constructor(walk: RangeWalk, pick: (walk: RangeWalk, i: number) => T) {
+    this.walk = walk;
+    this.pick = pick;
+  }
+
+  next(): IteratorResult<T, undefined> {
+    const { walk } = this;
+    if (this.at === this.count) {
+      this.at = 0;
+      this.count = walk.advance() ? walk.count : 0;
+      if (this.count === 0) return { done: true, value: undefined };
+    }
+    return { done: false, value: this.pick(walk, this.at++) };
+  }
+
+  /** Ends the iteration; `for...of` calls it when it is left early. */
+  return(): IteratorResult<T, undefined> {
+    this.walk.stop();
+    this.at = 0;
+    this.count = 0;
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}

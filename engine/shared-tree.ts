@@ -33,7 +33,7 @@ import type { Core } from './core.ts';
 import { SabtreeError, show } from './errors.ts';
 import { FixedKeys } from './key-views.ts';
 import { isVariable, type KeyOf, type KeyType, writeKey } from './keys.ts';
-import { type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
+import { ColumnIterator, type Range, RangeIterator, type RangeOptions, RangeWalk, rangeOf } from './range.ts';
 import { oneNaN } from './record.ts';
 import { keyCode, pagesOf, shapeOf } from './shape.ts';
 import { type TreeStats, treeDigest, treeSize, treeStats } from './stats.ts';
@@ -143,9 +143,16 @@ export class TreeReader<K = number, V = number> {
     return treeSize(this.attachment);
   }
 
-  /** Number of entries, like `size`. */
-  count(): number {
-    return this.size;
+  /**
+   * Number of entries of a range; of all, like `size`, without one. A range is counted leaf by leaf: some 5 ns per entry. It is
+   * one state of the tree as far as one atomic scan reaches; a longer one is counted in pieces, like `range`.
+   */
+  count(range?: RangeOptions<K>): number {
+    if (range === undefined) return this.size;
+    const walk = this.walk(rangeOf(range));
+    let count = 0;
+    while (walk.advance()) count += walk.count;
+    return count;
   }
 
   /** The entry with the greatest key <= `key`. */
@@ -210,6 +217,21 @@ export class TreeReader<K = number, V = number> {
    */
   range(options?: RangeOptions<K>): RangeIterator<K, V> {
     return new RangeIterator<K, V>(this.walk(rangeOf(options)));
+  }
+
+  /** The entries of a range: another name of `range`, as a Map has it. */
+  entries(options?: RangeOptions<K>): RangeIterator<K, V> {
+    return this.range(options);
+  }
+
+  /** The keys of a range, in its order; see `range`. */
+  keys(options?: RangeOptions<K>): IterableIterator<K, undefined> {
+    return new ColumnIterator<K>(this.walk(rangeOf(options)), (walk, i) => walk.keys.get(i) as K);
+  }
+
+  /** The values of a range, in the order of their keys; see `range`. */
+  values(options?: RangeOptions<K>): IterableIterator<V, undefined> {
+    return new ColumnIterator<V>(this.walk(rangeOf(options)), (walk, i) => walk.values.get(i) as V);
   }
 
   /** Calls `visit` for each entry of a range: `range` without an array per entry. Stops early when it returns false. */

@@ -80,6 +80,9 @@ export const OP_GET_ALL = 25;
 /** Writes several entries, all at one place of the order. */
 export const OP_PUT_ALL = 26;
 
+/** Answers, and stands until the client has read what it wants (workers/reading.ts). */
+export const OP_READ = 31;
+
 /** Nothing: a place that was claimed and given up, or a group's part of a command that another group's executor runs. */
 export const OP_SKIP = 32;
 /** A group's part of a many-group command whose payload stands in the ring of another group, named in the key's place. */
@@ -103,8 +106,19 @@ export const NOBODY = -1;
 /** OPERATION_FLAGS of every command: it was sent before, and what it came to is wanted. */
 export const OPERATION_RESENT = 128;
 
+/**
+ * OPERATION_FLAGS of a write in a replica's own copy of the stream: what it changes is to be told to watchers. Then the low
+ * bits hold the group of the stream, and OPERATION_RUN the record's position in it.
+ */
+export const OPERATION_WATCHED = 64;
+/** The low bits that hold the group then. */
+export const OPERATION_WATCHED_GROUP = 31;
+
 /** In OP_RANGE: from the greatest key down. */
 export const OPERATION_REVERSE = 1;
+
+/** In OP_COUNT: only the entries of a range, given as in OP_RANGE, are counted. */
+export const OPERATION_COUNTED = 32;
 
 /** Offsets of OP_RANGE's own fields. */
 export const RANGE_UPPER = OPERATION_VALUE;
@@ -194,7 +208,7 @@ export const APPLY_ANSWER = 32;
 export const STOP_DONE = 0;
 /** The next record is not for `apply`: a marker, a many-group command, or an operation on more than one key. */
 export const STOP_OTHER = 1;
-/** The reply area is full. */
+/** The reply area, or the list of changes, is full. */
 export const STOP_REPLIES = 2;
 /** A node stayed latched (STATUS_BUSY): back off and go on. */
 export const STOP_BUSY = 3;

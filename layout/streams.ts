@@ -240,12 +240,18 @@ export const CLIENT_SEQUENCE = 20;
 export const CLIENT_THREAD = 24;
 /** By replica: the client's thread id in the replica's tree, one byte each; 0 if it is not attached. */
 export const CLIENT_TREE_THREADS = 28;
+/** How a read of one state stands (workers/reading.ts): 0, or one of the READ_ codes; also a futex. */
+export const CLIENT_READ = 40;
 /** Futex the client sleeps on. */
 export const CLIENT_SIGNAL = 64;
 /** 1 while it sleeps, or is about to. */
 export const CLIENT_SLEEPING = 68;
 /** First of the reply rings' write positions (bytes, modulo 2^32), one line per executor. */
 export const CLIENT_WRITTEN = 128;
+
+/** The home replica stands for it; the replica has gone on without waiting for it any longer. */
+export const READ_STANDS = 1;
+export const READ_OVER = 2;
 
 export const CLIENT_FREE = 0;
 export const CLIENT_USED = 1;

@@ -14,7 +14,7 @@
 /** Marks an initialised tree: "sbt1". */
 export const TREE_MAGIC = 0x31746273;
 /** Grows by one with every change of any offset in `layout/`. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** First byte of the header. */
 export const HEADER = 64;

@@ -6,16 +6,18 @@ import { describe, expect, test } from 'vitest';
 import { keyCode, pagesOf, shapeOf } from '../dist/engine/shape.js';
 import type { FixedKeyType, FixedValueType } from '../dist/index.js';
 import * as bits from '../dist/layout/bits.js';
+import * as latency from '../dist/layout/latency.js';
 import * as node from '../dist/layout/node.js';
 import * as operation from '../dist/layout/operation.js';
 import * as streams from '../dist/layout/streams.js';
 import * as memory from '../dist/layout/tree-memory.js';
+import * as watch from '../dist/layout/watch.js';
 import { seeded } from './support/random.ts';
 import { refusal } from './support/refusals.ts';
 import { agreeOnAll, type Entry, makeTree } from './support/trees.ts';
 import { KEY_TYPES, VALUES } from './support/values.ts';
 
-const FILES = { bits, node, operation, streams, memory };
+const FILES = { bits, node, operation, streams, memory, watch, latency };
 
 /** The constants of a file whose names begin with `prefix`. */
 function named(file: object, prefix: string): [string, number][] {
@@ -216,7 +218,15 @@ describe('operations and replies', () => {
       ['key', operation.OPERATION_KEY, 8],
       ['value', operation.OPERATION_VALUE, 8],
     ];
-    const flags = ['OPERATION_REVERSE', 'OPERATION_RESENT'];
+    const flags = [
+      ...['OPERATION_REVERSE', 'OPERATION_RESENT', 'OPERATION_COUNTED'],
+      ...['OPERATION_WATCHED', 'OPERATION_WATCHED_GROUP'],
+    ];
+    unique([operation.OPERATION_RESENT, operation.OPERATION_WATCHED, operation.OPERATION_COUNTED, memory.SCAN_REVERSE]);
+    expect(operation.OPERATION_WATCHED_GROUP).toBe(operation.MAX_GROUPS - 1);
+    expect(operation.OPERATION_WATCHED & operation.OPERATION_WATCHED_GROUP).toBe(0);
+    // A count's range has the flags of a scan, and is neither watched nor reversed.
+    expect(operation.OPERATION_COUNTED).toBeGreaterThan(memory.SCAN_REVERSE);
     expect(fields.length).toBe(named(operation, 'OPERATION_').filter(([name]) => !flags.includes(name)).length);
     disjoint('record', 0, operation.SLOT, fields);
     disjoint('range', operation.OPERATION_VALUE, operation.SLOT, [
@@ -434,10 +444,41 @@ describe('the memory of the streams', () => {
     expect(Math.log2(streams.VERIFY_PLACES) % 1).toBe(0);
   });
 
+  test('what watchers and replicas share', () => {
+    disjoint('watch', 0, watch.WATCH_TAGS, [
+      ...words(
+        named(watch, 'WATCH_').filter(
+          ([name]) => !['WATCH_PROGRESS', 'WATCH_PROGRESS_SIZE', 'WATCH_TAGS', 'WATCH_TAG_RINGS'].includes(name),
+        ),
+      ),
+      ['watchers', watch.WATCHERS, watch.MAX_WATCHERS * watch.WATCHER_SIZE],
+      ['progress', watch.WATCH_PROGRESS, streams.MAX_REPLICAS * watch.WATCH_PROGRESS_SIZE],
+    ]);
+    expect(watch.MAX_WATCHERS, 'a bit each').toBe(32);
+    expect(watch.WATCH_PROGRESS_SIZE).toBe(4 * operation.MAX_GROUPS);
+    expect(watch.WATCHER_SIZE % bits.CACHE_LINE).toBe(0);
+    disjoint(
+      'watcher',
+      0,
+      watch.WATCHER_SIZE,
+      words(named(watch, 'WATCHER_').filter(([name]) => name !== 'WATCHER_SIZE')),
+    );
+    const kinds = ['CHANGE_PUT', 'CHANGE_DELETE'];
+    disjoint(
+      'change',
+      0,
+      watch.CHANGE_KEY + 8,
+      words(named(watch, 'CHANGE_').filter(([name]) => !kinds.includes(name))),
+    );
+    expect(watch.CHANGE_KEY % 8).toBe(0);
+    for (const position of [watch.WATCH_TAGS, watch.WATCHERS, watch.WATCH_PROGRESS]) expect(position % 64).toBe(0);
+  });
+
   test('states and failures are unique', () => {
     unique(named(streams, 'STATE_').map(([, code]) => code));
     unique(named(streams, 'FAILURE_').map(([, code]) => code));
     unique([streams.EXECUTOR_STARTING, streams.EXECUTOR_RUNNING, streams.EXECUTOR_STOPPED]);
+    unique([0, streams.READ_STANDS, streams.READ_OVER]);
     unique([streams.CLIENT_FREE, streams.CLIENT_USED, streams.CLIENT_LEAVING]);
     // Commands are taken in the states from OPEN to READ_ONLY, which is asked as one comparison.
     expect([

@@ -99,7 +99,8 @@ describe('what is packed', () => {
             .split('/')
             .slice(0, target.startsWith('@') ? 2 : 1)
             .join('/');
-          if (own.dependencies?.[name] === undefined && own.peerDependencies?.[name] === undefined) missing.push(`${file} imports ${target}`);
+          if (own.dependencies?.[name] === undefined && own.peerDependencies?.[name] === undefined)
+            missing.push(`${file} imports ${target}`);
         }
       }
     }

@@ -26,10 +26,12 @@ import {
   OP_MARKER,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OP_SKIP,
   OP_TAKEOVER,
   OPERATION_CLIENT,
   OPERATION_CODE,
+  OPERATION_COUNTED,
   OPERATION_FLAGS,
   OPERATION_KEY,
   OPERATION_RESENT,
@@ -56,8 +58,18 @@ import {
   EXECUTOR_KEPT,
   STREAMS_HOME,
 } from '../layout/streams.ts';
-import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
+import {
+  BLOCK_KEY,
+  BLOCK_KEY2,
+  BLOCK_VALUE,
+  SCAN_HAS_LOWER,
+  SCAN_HAS_UPPER,
+  SCAN_LOWER_EXCLUSIVE,
+  SCAN_UPPER_EXCLUSIVE,
+} from '../layout/tree-memory.ts';
+import { ChangeWriter } from './change-log.ts';
 import { freeClient, standForCopy, takeOver } from './failover.ts';
+import { beginStanding, standForReader } from './reading.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
 
@@ -73,6 +85,8 @@ export class Applier {
   readonly counters: Float64Array;
   /** False while what `apply` does may still be undone. */
   counting = true;
+  /** Tells watchers what this thread changes. */
+  readonly changes: ChangeWriter;
   /** Whether answers are kept for the case that the home replica is lost. */
   private keeps = false;
   private readonly streams: Streams;
@@ -90,6 +104,7 @@ export class Applier {
     this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
     this.counters = new Float64Array(streams.memory, streams.executor(replica, thread) + EXECUTOR_COUNTERS, COUNTERS);
+    this.changes = new ChangeWriter(streams, attachment, replica, thread);
   }
 
   /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
@@ -130,6 +145,7 @@ export class Applier {
       const reason = core.stopReason();
       // Counted before it is answered: who has an answer finds it in the counters.
       if (this.counting) this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      if (this.counting && this.changes.listening) this.changes.publish();
       sink.flush();
       if (reason === STOP_BUSY) {
         patience ??= new Patience(this.attachment);
@@ -156,12 +172,15 @@ export class Applier {
   runDeferrals(list: number, sink: ReplySink): void {
     const { core } = this.attachment;
     if (list === 0 || this.words[(list + DEFERRAL_COUNT) >> 2] === 0) return;
+    // They may be another executor's, so this one may not have seen the watchers yet.
+    this.changes.look();
     const flags = this.replying;
     const patience = new Patience(this.attachment);
     for (;;) {
       core.runDeferred(list, flags);
       const reason = core.stopReason();
       this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      if (this.changes.listening) this.changes.publish();
       sink.flush();
       if (reason === STOP_DONE) break;
       if (reason === STOP_BUSY) patience.pause();
@@ -232,16 +251,19 @@ export class Applier {
     } else if (op === OP_RANGE) {
       length = this.range(address);
     } else if (op === OP_COUNT) {
-      new Float64Array(payload.buffer, 0, 1)[0] = treeSize(this.attachment);
+      const within = (memory[address + OPERATION_FLAGS] & OPERATION_COUNTED) !== 0;
+      new Float64Array(payload.buffer, 0, 1)[0] = within ? this.countRange(address) : treeSize(this.attachment);
       length = 8;
-    } else {
+    } else if (op !== OP_READ) {
       status = STATUS_UNKNOWN_COMMAND;
     }
     if (!sink.answers) return;
     if (this.keeps && op !== OP_PUT_ALL) core.keepNumber(address, 1, 0, 0);
     const client = words[(address + OPERATION_CLIENT) >> 2];
     const sequence = words[(address + OPERATION_SEQUENCE) >> 2];
+    if (op === OP_READ) beginStanding(this.streams, this.replica, client);
     sink.reply(client, sequence, status, payload.subarray(0, length));
+    if (op === OP_READ) standForReader(this.streams, this.replica, client);
   }
 
   /** Runs a call of the core whose key and value registers `load` fills; a call that was BUSY is repeated with them. */
@@ -293,6 +315,38 @@ export class Applier {
     return valuesAt + count * values.stride;
   }
 
+  /** Entries of a range, scan by scan: nobody writes meanwhile, so together they are one state. */
+  private countRange(address: number): number {
+    const { memory, words, attachment } = this;
+    const { core } = attachment;
+    const block = core.blockAddress();
+    let flags =
+      memory[address + OPERATION_FLAGS] &
+      (SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE | SCAN_HAS_UPPER | SCAN_UPPER_EXCLUSIVE);
+    let left = words[(address + RANGE_LIMIT) >> 2] >>> 0;
+    let count = 0;
+    let lower = memory.slice(address + OPERATION_KEY, address + OPERATION_KEY + 8);
+    while (left > 0) {
+      const limit = Math.min(left, attachment.scanCapacity);
+      this.call(
+        () => {
+          memory.set(lower, block + BLOCK_KEY);
+          memory.copyWithin(block + BLOCK_KEY2, address + RANGE_UPPER, address + RANGE_UPPER + 8);
+        },
+        () => core.scan(flags, limit),
+      );
+      count += attachment.count;
+      left -= attachment.count;
+      if (!attachment.more || attachment.count === 0) break;
+      const { keySize } = attachment;
+      const { raw: scanKeys } = attachment.scanKeys as FixedKeys;
+      lower = new Uint8Array(8);
+      lower.set(new Uint8Array(scanKeys.buffer, scanKeys.byteOffset + (attachment.count - 1) * keySize, keySize));
+      flags |= SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
+    }
+    return count;
+  }
+
   /** Puts the key that stands in stored order at `address` into the key register. */
   private loadKey(address: number): void {
     const { words, attachment } = this;
@@ -340,6 +394,9 @@ export class Applier {
         },
         () => core.put(),
       );
+    }
+    if (this.changes.listening) {
+      this.changes.publishMany(memory, address, { count, keysAt: address + MANY_KEYS, valuesAt, valueRoom: room });
     }
     return added;
   }

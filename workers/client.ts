@@ -33,7 +33,9 @@ import {
   OP_PUT,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OPERATION_CLIENT,
+  OPERATION_COUNTED,
   OPERATION_FLAGS,
   OPERATION_GROUPS,
   OPERATION_KEY,
@@ -66,6 +68,7 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
+import { Sampler } from './latency.ts';
 import type { ExecutionModel } from './models/model.ts';
 import { type GroupRun, Multicast } from './multicast.ts';
 import { replySize, writtenWord } from './replies.ts';
@@ -141,6 +144,8 @@ export interface CommandClient {
   whenIdle(): Promise<void>;
   /** Ends this client. */
   close(): void;
+  /** Called again and again while this thread waits for answers. */
+  whileWaiting: (() => void) | undefined;
 }
 
 /** Most entries of a range in one reply, and most keys of a command on several keys. */
@@ -219,10 +224,12 @@ export class Client implements CommandClient {
   private readonly written: readonly number[];
   private readonly inbox: ByteViews;
   private readonly rawKey: ByteViews;
+  private readonly sampler: Sampler;
 
   private readonly overflow: Call[] = [];
   private pumping = false;
   private release: (() => void) | undefined;
+  whileWaiting: (() => void) | undefined;
   private closed = false;
   private idlers: (() => void)[] = [];
 
@@ -237,6 +244,7 @@ export class Client implements CommandClient {
     this.values = values;
     this.wait = parts.wait;
     this.id = claimClient(streams);
+    this.sampler = new Sampler(streams, this.id);
     const { groups, executors, replyBytes } = streams.shape;
     this.multicast = new Multicast(streams, this.id + 1);
     const { maxRun } = this.multicast.rings[0];
@@ -338,12 +346,12 @@ export class Client implements CommandClient {
       }
     } else if (many) {
       this.putColumns(box, at, call.key as Column, op === OP_PUT_ALL ? (call.value as Column) : undefined);
-    } else if (op === OP_RANGE) {
+    } else if (op === OP_RANGE || (op === OP_COUNT && range !== undefined)) {
       const { flags, lower, upper, limit } = range as Range;
       this.putRawKey(box, at + OPERATION_KEY, lower);
       this.putRawKey(box, at + RANGE_UPPER, upper);
-      box.u8[at + 1] = flags;
-      i32[(at + RANGE_LIMIT) >> 2] = Math.min(limit, this.rangeLimit);
+      box.u8[at + 1] = op === OP_COUNT ? flags | OPERATION_COUNTED : flags;
+      i32[(at + RANGE_LIMIT) >> 2] = Math.min(limit, op === OP_COUNT ? 0xffffffff : this.rangeLimit);
     } else if (op === OP_DIGEST) {
       i32[(at + OPERATION_KEY) >> 2] = call.key as number;
     } else if (op !== OP_COUNT && op !== OP_FIRST && op !== OP_LAST) {
@@ -367,6 +375,7 @@ export class Client implements CommandClient {
       this.highs[place] = i32[(at + OPERATION_KEY + 4) >> 2];
       this.records[place] = point ? undefined : box.u8.slice(at, at + slots * SLOT);
     }
+    this.sampler.begin(this.sequence);
     this.sequence = (this.sequence + 1) | 0;
     this.expected[executor] += bound;
     this.outstanding++;
@@ -601,6 +610,7 @@ export class Client implements CommandClient {
     if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
     this.sinks[place] = undefined;
     this.outstanding--;
+    this.sampler.end(sequence);
     // In a one-stream model any thread may answer, so the sum over all of them is bounded instead of each.
     this.expected[this.model.oneStream ? 0 : executor] -= this.bounds[place];
     const op = this.ops[place];
@@ -640,6 +650,7 @@ export class Client implements CommandClient {
       for (let i = 0; i < count; i++) entries[i] = [keys[i], values.decode(inbox, valuesAt + i * values.stride)];
       return new RangePiece(entries, inbox.u32[(at >> 2) + 1] === 1);
     }
+    if (op === OP_READ) return yes;
     if (!yes) return undefined;
     this.rawKey.u8.set(inbox.u8.subarray(at, at + 8));
     return [keyView(this.keyCode, this.rawKey.u8.buffer, 0, 1)[0], values.decode(inbox, at + 8)];
@@ -662,6 +673,7 @@ export class Client implements CommandClient {
       sink.refuse(this.indices[place], error);
     }
     this.outstanding = 0;
+    this.sampler.drop();
     this.expected.fill(0);
     for (const call of this.overflow.splice(0)) call.sink.refuse(call.index, error);
     this.settleIdle();
@@ -718,6 +730,7 @@ export class Client implements CommandClient {
     const sleeping = (base + CLIENT_SLEEPING) >> 2;
     for (let looks = 0; ; looks++) {
       if (this.receive() > 0 || !this.open) return;
+      this.whileWaiting?.();
       if ((this.unsent || this.behind) && this.send()) return;
       if (!wait.idle(looks)) continue;
       const ticket = Atomics.load(words, signal);
@@ -787,6 +800,7 @@ export class Client implements CommandClient {
     if (!this.encode(call) && (!this.send() || !this.encode(call))) return false;
     this.sinks[place] = undefined;
     this.outstanding--;
+    this.sampler.drop();
     this.expected.fill(0);
     return true;
   }
@@ -818,6 +832,7 @@ export class Client implements CommandClient {
       this.send();
       if (this.receive() > 0) continue;
       if (this.outstanding === 0 && overflow.length === 0) break;
+      this.whileWaiting?.();
       if (this.soon()) continue;
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);

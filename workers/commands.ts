@@ -55,7 +55,8 @@ export type Command<K, V> =
   | readonly ['put' | 'insert' | 'update', K, V]
   | readonly ['add', K, V]
   | readonly ['compareAndSet', K, V, V]
-  | readonly ['first' | 'last' | 'count']
+  | readonly ['first' | 'last']
+  | readonly ['count', range?: RangeOptions<K>]
   | readonly ['range', RangeOptions<K>?]
   | readonly ['getAll', ArrayLike<K>]
   | readonly ['putAll', ArrayLike<K>, ArrayLike<V>];
@@ -80,7 +81,7 @@ const ARGUMENTS: Readonly<Record<CommandName, readonly [least: number, most: num
   first: [0, 0],
   last: [0, 0],
   range: [0, 1],
-  count: [0, 0],
+  count: [0, 1],
   getAll: [1, 1],
   putAll: [2, 2],
 };

@@ -25,6 +25,7 @@ import {
 import { STATE_OPEN } from '../layout/streams.ts';
 import { type Call, type CommandClient, claimClient, leaveClient, RangePiece } from './client.ts';
 import { stateError } from './failure.ts';
+import { Sampler } from './latency.ts';
 import type { Streams } from './streams.ts';
 
 /** Executes at once; asynchronous calls are answered in a microtask. */
@@ -32,8 +33,12 @@ export class DirectClient implements CommandClient {
   readonly id: number;
   readonly rangeLimit: number;
   readonly manyLimit: number;
+  /** Nothing is ever waited for. */
+  whileWaiting: (() => void) | undefined;
   private readonly streams: Streams;
   private readonly tree: SharedTree<unknown, unknown>;
+  private readonly sampler: Sampler;
+  private given = 0;
   private closed = false;
 
   constructor(streams: Streams, tree: SharedTree<unknown, unknown>, rangeLimit: number, manyLimit: number) {
@@ -42,6 +47,7 @@ export class DirectClient implements CommandClient {
     this.rangeLimit = rangeLimit;
     this.manyLimit = manyLimit;
     this.id = claimClient(streams);
+    this.sampler = new Sampler(streams, this.id);
   }
 
   private refuseClosed(): void {
@@ -52,16 +58,20 @@ export class DirectClient implements CommandClient {
   /** Executes a command, and answers before it returns. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED and what the tree throws */
   submit(call: Call): void {
     this.refuseClosed();
+    const number = this.given++ | 0;
+    this.sampler.begin(number);
     let result: unknown;
     try {
       result = this.execute(call);
     } catch (error) {
+      this.sampler.drop();
       const { code } = error as SabtreeError;
       // What is wrong with the command itself is an answer; what is wrong with the arguments is thrown.
       if (code !== 'ERR_UNSUPPORTED') throw error;
       call.sink.refuse(call.index, error as SabtreeError);
       return;
     }
+    this.sampler.end(number);
     call.sink.settle(call.index, result);
   }
 
@@ -102,7 +112,7 @@ export class DirectClient implements CommandClient {
       case OP_LAST:
         return tree.last();
       case OP_COUNT:
-        return tree.size;
+        return range === undefined ? tree.size : this.countRange(range);
       case OP_RANGE:
         return this.scan(range as Range);
       case OP_GET_ALL:
@@ -112,6 +122,13 @@ export class DirectClient implements CommandClient {
       default:
         throw new SabtreeError('ERR_UNKNOWN_COMMAND', `the model direct does not know command ${op}`, op);
     }
+  }
+
+  private countRange(range: Range): number {
+    const walk = new RangeWalk(this.tree.attachment, range);
+    let count = 0;
+    while (walk.advance()) count += walk.count;
+    return count;
   }
 
   /** One atomic scan. */

@@ -28,6 +28,7 @@ import {
   EXECUTOR_AREA,
   EXECUTOR_SIGNAL,
 } from '../layout/streams.ts';
+import { WATCH_TAG_RINGS } from '../layout/watch.ts';
 import { Applier, allocate } from './applier.ts';
 import { Barrier } from './barrier.ts';
 import { defers, type ExecutionModel, type ModelThread, type ThreadParts } from './models/model.ts';
@@ -55,6 +56,8 @@ interface Stream {
   end: number;
   /** Multicast number of the command this stream stands at; 0 if it does not stand. */
   standing: number;
+  /** Whether there were watchers when the copy was made. */
+  watched: boolean;
 }
 
 /** The loop of one executor. */
@@ -113,6 +116,7 @@ export class Executor implements ModelThread {
       at: 0,
       end: 0,
       standing: 0,
+      watched: false,
     }));
     core.setReplyArea(room, REPLY_AREA, room + REPLY_AREA, REPLY_RUNS);
     this.replies = Array.from(
@@ -181,30 +185,46 @@ export class Executor implements ModelThread {
   private step(stream: Stream): boolean {
     if (stream.standing !== 0) return false;
     if (stream.at === stream.end) {
-      if (this.holdsBack()) return false;
+      if (this.holdsBack(stream)) return false;
       const { reader } = stream;
       const slots = reader.poll(stream.bytes.length / SLOT);
       if (slots === 0) return false;
       // From here on the ring's slots may be used again: this copy is the replica's own.
+      const { position } = reader;
       reader.copyTo(stream.bytes, 0, slots);
       reader.advance(slots);
+      stream.watched = this.applier.changes.stamp(stream.words, 0, slots, position, stream.group);
       stream.at = 0;
       stream.end = slots;
       this.applier.counters[COUNTER_BATCHES]++;
     }
     this.applyStage(stream);
+    if (stream.watched) this.noteProgress(stream);
     return true;
   }
 
   /**
    * Whether to take nothing new because half a ring is deferred and no retry could be appended yet. That bounds the
    * deferral list: half a ring now, a quarter in the copy at hand, and at most a ring up to the marker, once it is
-   * appended. It will be: no marker is on its way to this executor, so in its own rings the slots kept for markers are
+   * appended (with watchers also because the stream has gone on too far behind what is deferred: see WATCH_TAG_RINGS). It
+   * will be: no marker is on its way to this executor, so in its own rings the slots kept for markers are
    * free; and whoever is slow in another ring does not wait for this executor, which has passed every marker there is.
    */
-  private holdsBack(): boolean {
-    const half = (this.streams.shape.ringSlots * SLOT) >> 1;
-    return this.deferralWords[DEFERRAL_BYTES >> 2] >= half && this.wantsRetry();
+  private holdsBack(stream: Stream): boolean {
+    const { ringSlots } = this.streams.shape;
+    const bytes = this.deferralWords[DEFERRAL_BYTES >> 2];
+    const far =
+      stream.watched &&
+      bytes > 0 &&
+      this.applier.changes.distance(stream.group, stream.reader.position) > ringSlots * (WATCH_TAG_RINGS / 2);
+    return (far || bytes >= (ringSlots * SLOT) >> 1) && this.wantsRetry();
+  }
+
+  /** Says how far this executor has got, unless it has deferred something. */
+  private noteProgress(stream: Stream): void {
+    if (this.deferralWords[DEFERRAL_COUNT >> 2] !== 0) return;
+    const { reader, end, at, group } = stream;
+    this.applier.changes.reached(group, (reader.position - (end - at)) | 0);
   }
 
   /** Applies the copied records up to the first one that has to wait. */
@@ -280,6 +300,7 @@ export class Executor implements ModelThread {
         each.at += this.slotsOf(each);
         each.standing = 0;
       }
+      if (each.watched) this.noteProgress(each);
     }
     return true;
   }

@@ -21,15 +21,17 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import type { Streams } from './streams.ts';
+import { wakeWatchers } from './watch-memory.ts';
 
 function wake(words: Int32Array, word: number): void {
   Atomics.add(words, word, 1);
   Atomics.notify(words, word);
 }
 
-/** Moves every client's futex. */
+/** Moves every client's futex, and wakes the watchers. */
 export function wakeClients(streams: Streams): void {
   const { words, shape } = streams;
+  wakeWatchers(streams);
   for (let client = 0; client < shape.clients; client++) wake(words, (streams.client(client) + CLIENT_SIGNAL) >> 2);
 }
 

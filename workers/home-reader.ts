@@ -92,10 +92,6 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
     return this.steady(() => super.size);
   }
 
-  override count(): number {
-    return this.size;
-  }
-
   protected override neighbour(op: number, key: K): [K, V] | undefined {
     return this.steady(() => super.neighbour(op, key));
   }

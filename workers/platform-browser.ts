@@ -62,5 +62,20 @@ export function threadLives(_token: number): boolean {
   return true;
 }
 
+/** A browser has no environment variables, and no sockets to listen on. */
+export function environment(_name: string): string | undefined {
+  return undefined;
+}
+
+export function warn(_message: string): void {}
+
+export function processName(): { pid: number; title: string } {
+  return { pid: 0, title: globalThis.location?.href ?? '' };
+}
+
+export function serveLines(_path: string, _answer: () => string): Promise<() => Promise<void>> {
+  return Promise.reject(new Error('a browser has no sockets'));
+}
+
 /** Only Node has diagnostics channels. */
 export function publish(_name: string, _message: unknown): void {}

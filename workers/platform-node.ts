@@ -1,5 +1,6 @@
 import diagnostics from 'node:diagnostics_channel';
-import { existsSync, readlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, readlinkSync, unlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { parentPort, Worker } from 'node:worker_threads';
 import type { Endpoint } from 'comlink';
 // @ts-expect-error: comlink ships this adapter without types
@@ -72,6 +73,72 @@ export function threadToken(): number {
 /** Whether the thread of a token still lives; always true for 0. */
 export function threadLives(token: number): boolean {
   return token === 0 || existsSync(`/proc/self/task/${token}`);
+}
+
+/** An environment variable. */
+export function environment(name: string): string | undefined {
+  return process.env[name];
+}
+
+/** Warns the process. */
+export function warn(message: string): void {
+  process.emitWarning(message, 'SabtreeWarning');
+}
+
+/** This process, for people. */
+export function processName(): { pid: number; title: string } {
+  return { pid: process.pid, title: [process.argv0, ...process.argv.slice(1)].map((part) => basename(part)).join(' ') };
+}
+
+/**
+ * Answers each line that comes in on a Unix domain socket with a line. Does not keep the process alive. A socket that a dead
+ * process left is taken over.
+ * @throws what listening throws: EADDRINUSE if somebody listens there.
+ */
+export async function serveLines(path: string, answer: () => string): Promise<() => Promise<void>> {
+  const { connect, createServer } = await import('node:net');
+  const sockets = new Set<import('node:net').Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.unref();
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('data', (data) => {
+      for (const byte of data) if (byte === 10) socket.write(`${answer()}\n`);
+    });
+  });
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  const answers = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(path, () => resolve(true));
+      socket.on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+  try {
+    await listen();
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EADDRINUSE' || (await answers())) throw error;
+    if (!lstatSync(path).isSocket()) throw error;
+    unlinkSync(path);
+    await listen();
+  }
+  server.unref();
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    // A named pipe has no mode.
+  }
+  return async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  };
 }
 
 /** Tells whoever subscribed to the process's diagnostics. */

@@ -24,17 +24,23 @@ import {
   OP_PUT,
   OP_PUT_ALL,
   OP_RANGE,
+  OP_READ,
   OP_UPDATE,
 } from '../layout/operation.ts';
+import { STATE_READ_ONLY } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, RangePiece, type Sink } from './client.ts';
 import { type Command, commandCode, type Result } from './commands.ts';
 import { DirectClient } from './direct-client.ts';
+import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
+import { inTurns } from './in-turns.ts';
 import { modelOf } from './models/index.ts';
 import type { ExecutionModel, ModelName } from './models/model.ts';
+import { epochOf, readStanding } from './reading.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
+import { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './watch.ts';
 
 /** What another thread needs to connect to a store. Structured-cloneable. */
 export interface StoreHandle {
@@ -136,8 +142,9 @@ export class StoreClient<K = number, V = number> {
   /** @internal */
   readonly streams: Streams;
   private readonly keyType: number;
-  private readonly values: ValueCodec;
+  private readonly codec: ValueCodec;
   private readonly probe = new ByteViews(1024);
+  private left = false;
 
   /** @internal */
   constructor(handle: StoreHandle, streams: Streams, options: ConnectOptions) {
@@ -151,7 +158,7 @@ export class StoreClient<K = number, V = number> {
     this.handle = handle;
     this.streams = streams;
     this.keyType = keyCode(handle.key);
-    this.values = new ValueCodec(type as ValueType);
+    this.codec = new ValueCodec(type as ValueType);
     if (!Array.isArray(handle.memories) || handle.memories.length !== streams.shape.replicas) {
       throw new SabtreeError('ERR_NOT_A_TREE', "the handle lacks the replicas' memories", handle.memories);
     }
@@ -174,7 +181,7 @@ export class StoreClient<K = number, V = number> {
   }
 
   private makeClient(model: ExecutionModel, type: ValueType, wait: WaitName): CommandClient {
-    const { streams, values, keyType: keyCode, handle } = this;
+    const { streams, codec: values, keyType: keyCode, handle } = this;
     if (model.replicated) {
       return new Client({ streams, model, keyCode, values, wait: waitStrategy(wait, streams.roomy) });
     }
@@ -354,13 +361,46 @@ export class StoreClient<K = number, V = number> {
     return this.askSync(OP_LAST, undefined);
   }
 
-  /** Number of entries at this command's place in the order. */
-  count(): Promise<number> {
-    return this.ask(OP_COUNT, undefined);
+  /**
+   * Number of entries, or of those of a range, at this command's place in the order: one state, however long the range. It
+   * costs the executors, who stand meanwhile, some 5 ns for each entry of the range; all entries are counted at once.
+   */
+  async count(range?: RangeOptions<K>): Promise<number> {
+    return this.ask(OP_COUNT, undefined, undefined, undefined, this.countedRange(range));
   }
   /** Like `count`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
-  countSync(): number {
-    return this.askSync(OP_COUNT, undefined);
+  countSync(range?: RangeOptions<K>): number {
+    return this.askSync(OP_COUNT, undefined, undefined, undefined, this.countedRange(range));
+  }
+
+  private countedRange(range: RangeOptions<K> | undefined): Range | undefined {
+    return range === undefined ? undefined : this.checkedRange(range);
+  }
+
+  /**
+   * The entries of a range, in key order or from the greatest down, for `for await`; direct reads of the home replica, so it
+   * costs the executors nothing. They are read in pieces of some thousand entries (see `TreeReader.range`), each one state of
+   * the home replica, each later than the one before; between two entries, other work of this thread has its turn. Writers
+   * may go on: keys never repeat and never go back; an entry that is there all the time is given, one that is written or deleted
+   * meanwhile may be or not. For one state of a whole range use `range`, or `read`.
+   */
+  entries(range?: RangeOptions<K>): AsyncIterableIterator<[K, V], undefined> {
+    return inTurns(this.tree.range(range));
+  }
+
+  /** The keys of a range; see `entries`. */
+  keys(range?: RangeOptions<K>): AsyncIterableIterator<K, undefined> {
+    return inTurns(this.tree.keys(range));
+  }
+
+  /** The values of a range, in the order of their keys; see `entries`. (`tree.values` gives them at once.) */
+  values(range?: RangeOptions<K>): AsyncIterableIterator<V, undefined> {
+    return inTurns(this.tree.values(range));
+  }
+
+  /** All entries; see `entries`. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<[K, V], undefined> {
+    return this.entries();
   }
 
   /** Most entries that `range` answers at one place of the order. */
@@ -416,6 +456,45 @@ export class StoreClient<K = number, V = number> {
     if (range.lower !== undefined) this.checked(range.lower as K);
     if (range.upper !== undefined) this.checked(range.upper as K);
     return range;
+  }
+
+  // --- several reads of one state -----------------------------------------------------------------------------------
+
+  /**
+   * Several reads of one state: `view` gets the home replica's tree as it is at one place of the order, and may read whatever
+   * it likes of it. It is linearizable, and cannot be starved: it is a command, at whose place all executors of the home
+   * replica stand until `view` has returned. So keep it short; commands wait meanwhile. It has to be synchronous, and must give
+   * no blocking command of its own. It is called again if the home replica is lost under it.
+   * @returns what `view` returns. (Not an iterator: read what it gives within the view.)
+   * @throws what `view` throws; ERR_TIMEOUT if it takes longer than a second; ERR_ARGUMENT if it is asynchronous;
+   *   ERR_UNSUPPORTED with the model `direct`, whose clients write without order.
+   */
+  async read<R>(view: (tree: TreeReader<K, V>) => R): Promise<R> {
+    this.checkView(view);
+    for (;;) {
+      const epoch = epochOf(this.streams);
+      await this.ask(OP_READ, undefined);
+      const done = readStanding(this.streams, this.id, epoch, () => view(this.tree));
+      if (done !== undefined) return done.result;
+    }
+  }
+  readSync<R>(view: (tree: TreeReader<K, V>) => R): R {
+    this.checkView(view);
+    for (;;) {
+      const epoch = epochOf(this.streams);
+      this.askSync(OP_READ, undefined);
+      const done = readStanding(this.streams, this.id, epoch, () => view(this.tree));
+      if (done !== undefined) return done.result;
+    }
+  }
+
+  private checkView(view: unknown): void {
+    if (typeof view !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `read takes a function, got ${show(view)}`, view);
+    }
+    if (!modelOf(this.handle.model).replicated) {
+      throw new SabtreeError('ERR_UNSUPPORTED', 'with the model direct there is no place at which all writers stand');
+    }
   }
 
   // --- several keys -------------------------------------------------------------------------------------------------
@@ -533,7 +612,7 @@ export class StoreClient<K = number, V = number> {
       throw new SabtreeError('ERR_ARGUMENT', `${n} keys but ${values.length} values`, values.length);
     }
     for (let i = 0; i < n; i++) if (!isKey(this.keyType, keys[i])) refuseKey(this.keyType, keys[i]);
-    if (values !== undefined) for (let i = 0; i < n; i++) this.values.encode(this.probe, 0, values[i]);
+    if (values !== undefined) for (let i = 0; i < n; i++) this.codec.encode(this.probe, 0, values[i]);
     return n;
   }
 
@@ -557,14 +636,18 @@ export class StoreClient<K = number, V = number> {
         const key = this.checkMany(first as Column<K>, value as Column<V> | undefined);
         return { op, key, value, expected: undefined, range: undefined, index };
       }
-      if (op !== OP_FIRST && op !== OP_LAST && op !== OP_COUNT) this.checked(first);
+      if (op === OP_COUNT) {
+        const range = this.countedRange(first as RangeOptions<K> | undefined);
+        return { op, key: undefined, value: undefined, expected: undefined, range, index };
+      }
+      if (op !== OP_FIRST && op !== OP_LAST) this.checked(first);
       if (op === OP_COMPARE_AND_SET) {
-        this.values.encode(this.probe, 0, second);
-        this.values.encode(this.probe, 0, third);
+        this.codec.encode(this.probe, 0, second);
+        this.codec.encode(this.probe, 0, third);
         return { op, key: first, value: third, expected: second, range: undefined, index };
       }
       if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE)))
-        this.values.encode(this.probe, 0, second);
+        this.codec.encode(this.probe, 0, second);
       return { op, key: first, value: second, expected: undefined, range: undefined, index };
     });
   }
@@ -589,6 +672,66 @@ export class StoreClient<K = number, V = number> {
     return unwrapRanges(sink.results);
   }
 
+  // --- watching -----------------------------------------------------------------------------------------------------
+
+  private readonly watches = new Set<Changes<never, never>>();
+
+  /**
+   * Every change of the keys of a range, in the order in which they were made, for `for await`. Changes of commands given
+   * after this call all come; none comes of a command that was answered before it; each comes once, whatever happens to
+   * replicas. Every write that changes something is a change: also one that writes the value that was there, and each entry
+   * of a `putAll`.
+   *
+   * The order is one in which the commands may be thought to have been executed: on one key that of its stream; commands on
+   * several keys between everything before and behind them; and a write that was answered before another was given comes
+   * before it. Who has got a change finds it, or a later one, with a direct read.
+   *
+   * With the default `overflow: 'wait'` writers wait for a watcher that is about a megabyte of changes behind, all of them,
+   * until it goes on or ends. A thread does not wait for itself: while it waits for commands of its own, its changes are
+   * put aside, up to 64 MiB. The process stays alive while there is a watch.
+   * @param range the keys; all by default. (Bounds only: it has no `reverse` and no `limit`.)
+   * @throws ERR_UNSUPPORTED with the model `direct` and with a blind mixer, where changes have no order; ERR_ARGUMENT,
+   *   ERR_KEY, ERR_OPTION, ERR_TOO_MANY_WATCHERS (a store has 32), ERR_CLOSED
+   */
+  changes(range?: WatchRange<K>, options: WatchOptions = {}): Changes<K, V> {
+    const { streams, keyType: keyCode, codec: values, watches, client, handle } = this;
+    if (!modelOf(handle.model).replicated) {
+      throw new SabtreeError(
+        'ERR_UNSUPPORTED',
+        'with the model direct changes have no order, so nobody can watch them',
+      );
+    }
+    if (this.left || streams.state > STATE_READ_ONLY) {
+      throw this.left ? new SabtreeError('ERR_CLOSED', 'the client was closed') : stateError(streams);
+    }
+    const changes = new Changes<K, V>({ streams, client: client.id, keyCode, values }, range, options, (ended) => {
+      watches.delete(ended);
+      if (watches.size === 0) client.whileWaiting = undefined;
+    });
+    watches.add(changes as unknown as Changes<never, never>);
+    client.whileWaiting = this.takeAside;
+    return changes;
+  }
+
+  private readonly takeAside = () => {
+    for (const changes of this.watches) changes.takeAside();
+  };
+
+  /**
+   * Calls `listener` with every change of the keys of a range, one after another; if it returns a promise, the next one
+   * waits for it. See `changes` for what is promised. What the listener throws ends the watch, and `closed` rejects with it.
+   */
+  watch(
+    range: WatchRange<K> | undefined,
+    listener: (change: Change<K, V>) => unknown,
+    options: WatchOptions = {},
+  ): Watch {
+    if (typeof listener !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `watch takes a listener, got ${show(listener)}`, listener);
+    }
+    return new Watch(this.changes(range, options), listener as (change: unknown) => unknown);
+  }
+
   // --- end ----------------------------------------------------------------------------------------------------------
 
   /** Waits for the answers to the calls given so far, then leaves the store. */
@@ -604,6 +747,9 @@ export class StoreClient<K = number, V = number> {
 
   /** Leaves the store now; calls under way get ERR_CLOSED. */
   protected leave(): void {
+    this.left = true;
+    // What the answered calls have changed is told before the end.
+    for (const changes of this.watches) changes.finish();
     this.client.close();
     this.tree.close();
   }

@@ -1,6 +1,7 @@
 import { availableParallelism } from '#platform';
 import { SabtreeError } from '../engine/errors.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
+import { LATENCY_SIZE } from '../layout/latency.ts';
 import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
@@ -30,6 +31,7 @@ import {
   VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { initWatch, watchBytes } from './watch-memory.ts';
 
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
@@ -65,6 +67,10 @@ export class Streams {
   private readonly repliesAt: number;
   /** First byte of what execute-verify's replicas tell each other. */
   readonly verifyAt: number;
+  /** First byte of what watchers and replicas share (layout/watch.ts). */
+  readonly watchAt: number;
+  /** First byte of the clients' samples of latency (layout/latency.ts). */
+  readonly latencyAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
@@ -75,7 +81,9 @@ export class Streams {
     this.slotsAt = this.publicationsAt + Math.ceil((shape.groups * shape.ringSlots * 4) / CACHE_LINE) * CACHE_LINE;
     this.repliesAt = this.slotsAt + shape.groups * shape.ringSlots * SLOT;
     this.verifyAt = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
-    const size = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
+    this.watchAt = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
+    this.latencyAt = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
+    const size = this.latencyAt + shape.clients * LATENCY_SIZE;
     this.shape = shape;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
@@ -109,6 +117,7 @@ export class Streams {
         words[streams.ringCursor(group, replica)] = shape.start;
       }
     }
+    initWatch(streams);
     Atomics.store(words, STREAMS_MAGIC_WORD >> 2, STREAMS_MAGIC);
     return streams;
   }
@@ -140,6 +149,13 @@ export class Streams {
       start: words[STREAMS_START >> 2],
       localBits: words[STREAMS_LOCAL_BITS >> 2],
     });
+  }
+
+  /** Bytes of the large parts of this memory, and of all of it. */
+  get parts(): { rings: number; replies: number; watchers: number; total: number } {
+    const rings = this.repliesAt - this.publicationsAt;
+    const watchers = this.latencyAt - this.watchAt;
+    return { rings, replies: this.verifyAt - this.repliesAt, watchers, total: this.bytes.length };
   }
 
   /** First byte of a ring's control. */

@@ -83,9 +83,11 @@ import { FAILURE_REASONS, failStreams, wakeEverybody } from './failure.ts';
 import type { MixerName, ModelName, Rebuild } from './models/model.ts';
 import { Multicast } from './multicast.ts';
 import type { ChildThread } from './platform.ts';
+import { endStanding, standsForReader } from './reading.ts';
 import { mendClaim, mendLock } from './repair.ts';
 import { Streams } from './streams.ts';
 import type { WaitName } from './waiting.ts';
+import { freeWatchersOf, mendLog, waitsForWatcher } from './watch-memory.ts';
 
 /** What a supervisor is started with: structured-cloneable. */
 export interface SupervisorConfig {
@@ -321,6 +323,8 @@ export class Supervisor {
     for (let thread = 0; thread < executors; thread++) {
       while (!mendLock(this.streams, HOLDER_BASE + replica * executors + thread)) await sleep(1);
     }
+    mendLog(this.streams, replica);
+    endStanding(this.streams, replica);
     // Also those whom it was about to wake.
     wakeEverybody(this.streams);
   }
@@ -535,6 +539,10 @@ export class Supervisor {
     const cut = Atomics.load(words, CUT_NUMBER >> 2);
     const copied = Atomics.load(words, CUT_REACHED >> 2) === cut && Atomics.load(words, CUT_COPIED >> 2) !== cut;
     if (copied && words[CUT_SOURCE >> 2] === replica) return false;
+    if (waitsForWatcher(streams) || standsForReader(streams)) {
+      for (const watch of this.watches[replica]) watch.ticks = 0;
+      return false;
+    }
     let cursors = 0;
     let pending = false;
     for (let group = 0; group < streams.shape.groups; group++) {
@@ -597,6 +605,7 @@ export class Supervisor {
       const header = new Int32Array(config.memories[replica].buffer, 0, threadSlot(thread + 1) >> 2);
       Atomics.store(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_FREE);
     }
+    freeWatchersOf(streams, client);
     this.mend(client);
     // It may have died between taking a reader's bit and waking it: nobody else would.
     wakeEverybody(streams);

@@ -5,13 +5,14 @@
 import {
   APPLY_ANSWER, APPLY_REPLY, APPLY_SYNCHRONOUS, APPLY_UNDO, APPLY_UNDO_READS, APPLY_WITHIN_LEAF, DEFERRAL_BYTES, DEFERRAL_COUNT, DEFERRAL_DEFERRED, DEFERRAL_NEXT,
   DEFERRAL_RECORDS, DEFERRAL_REFUSED, OPERATION_CLIENT, OPERATION_CODE, OPERATION_FLAGS, OPERATION_GROUPS, OPERATION_KEY,
-  OPERATION_RESENT, OPERATION_SEQUENCE, OPERATION_SLOTS, OPERATION_VALUE, OP_ADD, OP_COMPARE_AND_SET, OP_GET, OP_HAS, OP_LAST_POINT,
+  OPERATION_RESENT, OPERATION_SEQUENCE, OPERATION_SLOTS, OPERATION_VALUE, OPERATION_WATCHED, OP_ADD, OP_COMPARE_AND_SET, OP_GET, OP_HAS, OP_LAST_POINT,
   OP_SKIP, REPLY_LENGTH_SHIFT, REPLY_PAYLOAD, REPLY_RUN_CLIENT, REPLY_RUN_END, REPLY_RUN_SIZE, REPLY_RUN_START,
   REPLY_SEQUENCE, REPLY_STATUS, SLOT, STATUS_BUSY, STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_REFUSED, STATUS_TRUE,
   STOP_BUSY, STOP_CORRUPT, STOP_DEFERRED, STOP_DONE, STOP_NO_MEMORY, STOP_OTHER, STOP_REPLIES,
 } from "../../layout/operation.ts";
 import { BLOCK_VALUE, OVERLAP } from "../../layout/tree-memory.ts";
 import { foundLeaf, foundVersion, locate, notePlace, setLookup } from "./batch.ts";
+import { changeRoom, tellChange } from "./changes.ts";
 import { defer, deferralClear, isDeferred } from "./deferral.ts";
 import { answerable, keep, keepable, keptAnswer, kept } from "./kept.ts";
 import { read, write } from "./point.ts";
@@ -111,6 +112,9 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
     );
   }
   if (status == STATUS_BUSY || status == STATUS_NO_MEMORY || status == STATUS_REFUSED || status == STATUS_CORRUPT) return status;
+  if (op > OP_HAS && (load<u8>(record, OPERATION_FLAGS) & OPERATION_WATCHED) != 0) {
+    tellChange(record, op, status, replying ? payload : block + BLOCK_VALUE);
+  }
   if (kept != 0) {
     const answered = (flags & APPLY_ANSWER) != 0;
     if (op == OP_ADD && status == STATUS_TRUE) keep(record, status, answered, replying ? payload : block + BLOCK_VALUE, valueSize);
@@ -175,7 +179,7 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
       const record = <usize>load<u32>(notePlace(j));
       let status: i32 = STATUS_REFUSED;
       let dependent = false;
-      if (replying && !replyRoom()) {
+      if ((replying && !replyRoom()) || !changeRoom()) {
         stopReason = STOP_REPLIES;
         return <i32>((record - records) / SLOT);
       }
@@ -230,7 +234,7 @@ export function runDeferred<K>(list: usize, flags: i32): void {
   while (true) {
     const next = load<u32>(list, DEFERRAL_NEXT);
     if (next >= bytes) break;
-    if ((flags & APPLY_REPLY) != 0 && !replyRoom()) {
+    if (((flags & APPLY_REPLY) != 0 && !replyRoom()) || !changeRoom()) {
       stopReason = STOP_REPLIES;
       return;
     }

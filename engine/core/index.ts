@@ -13,6 +13,7 @@ import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
 import * as blobbing from "./blob.ts";
+import * as changing from "./changes.ts";
 import * as deferring from "./deferral.ts";
 import { bytesHash, entryHash } from "./digest.ts";
 import * as keeping from "./kept.ts";
@@ -137,6 +138,19 @@ export function answerable(record: usize, writes: i32, replying: i32): i32 {
 /** Commands that came a second time and were not carried out again. */
 export function suppressedCount(): u32 {
   return keeping.suppressed;
+}
+
+/** The list of changes that watchers are told of (see changes.ts). */
+export function setChangeArea(start: usize, bytes: usize): void {
+  changing.setChangeArea(start, bytes);
+}
+
+export function changeBytes(): u32 {
+  return <u32>changing.changeBytes();
+}
+
+export function clearChanges(): void {
+  changing.clearChanges();
 }
 
 export function blockAddress(): usize {

@@ -80,6 +80,7 @@ interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly dependencies?: Record<string, string>;
+  readonly peerDependencies?: Record<string, string>;
   readonly devDependencies: Record<string, string>;
   readonly exports: Record<string, unknown>;
   readonly files: readonly string[];

@@ -94,6 +94,9 @@ const JOB_FLAGS = 76;
 const JOB_TABLE = 80;
 const JOB_ADDRESS = 84;
 const JOB_SLOTS = 88;
+/** Address and bytes of the changes that its share of a part has made, for the primary to publish. */
+const CHANGES = 92;
+const CHANGES_BYTES = 96;
 const TABLE = 128;
 const REPLIES = TABLE + BATCH * REPLY_RUN_SIZE;
 
@@ -134,9 +137,20 @@ class Share {
     const { core } = this.parts.attachment;
     if (batch !== this.batch) core.clearReplies();
     this.batch = batch;
+    const { changes } = this.applier;
+    changes.look();
+    // The primary has taken those of the part before, or the batch was undone.
+    changes.clear();
     core.undoBegin(table, batch, this.parts.thread, part);
     const done = this.applier.apply(address, slots, flags, 0, KEEP);
     if (done !== slots) throw new SabtreeError('ERR_CORRUPT', 'a part of a batch holds a command on several keys');
+  }
+
+  /** Tells the primary which changes the part has made. */
+  accountChanges(): void {
+    const { words, changes } = this.applier;
+    words[(this.area + CHANGES) >> 2] = changes.list;
+    words[(this.area + CHANGES_BYTES) >> 2] = changes.pending;
   }
 
   /** Tells the primary what the batch has come to so far. */
@@ -172,6 +186,7 @@ class Helper implements ModelThread {
       job = Atomics.load(words, (area + JOB) >> 2);
       share.execute(at(JOB_TABLE), at(JOB_BATCH), at(JOB_PART), at(JOB_FLAGS), at(JOB_ADDRESS), at(JOB_SLOTS));
       share.account();
+      share.accountChanges();
       Atomics.store(words, (area + DONE) >> 2, job);
       signals.wake(0);
       applier.counters[COUNTER_BATCHES]++;
@@ -243,6 +258,10 @@ class Primary implements ModelThread {
   private job = 0;
   private helpers: readonly { readonly thread: number; readonly area: number; readonly writer: ReplyWriter }[] = [];
   private ordered: OrderedReplies | undefined;
+  /** Whether there were watchers when the stage was filled last; the changes of the batch at hand. */
+  private watched = false;
+  private changed = new Uint8Array(0);
+  private changedBytes = 0;
 
   constructor(parts: ThreadParts) {
     const { streams, replica, thread, attachment } = parts;
@@ -283,6 +302,7 @@ class Primary implements ModelThread {
       }
       this.at += slots;
       this.position = (this.position + slots) | 0;
+      if (this.watched) applier.changes.reached(0, this.position);
       applier.counters[COUNTER_PARKS] = signals.parks;
     }
   }
@@ -357,8 +377,11 @@ class Primary implements ModelThread {
         this.end -= this.at;
         this.at = 0;
       }
+      const { position } = reader;
+      const { changes, words } = this.share.applier;
       reader.copyTo(memory, stage + this.end * SLOT, found);
       reader.advance(found);
+      this.watched = changes.stamp(words, stage + this.end * SLOT, found, position, 0);
       this.end += found;
     }
     return true;
@@ -406,6 +429,7 @@ class Primary implements ModelThread {
     const { core } = this.parts.attachment;
     const sink = this.ordered as OrderedReplies;
     core.clearReplies();
+    applier.changes.clear();
     applier.counting = true;
     applier.alone(address, slots, 0, sink);
     applier.counting = false;
@@ -458,6 +482,7 @@ class Primary implements ModelThread {
     const used = new Set<number>();
     let address = this.mixed;
     let part = 0;
+    this.changedBytes = 0;
     for (const commands of this.mix(items)) {
       const starts = [address];
       for (const { address: from, slots } of commands) {
@@ -474,6 +499,9 @@ class Primary implements ModelThread {
     }
     applier.counters[COUNTER_SYNC_POINTS]++;
     applier.counters[COUNTER_COMMANDS] += items.length;
+    if (this.changedBytes > 0) {
+      applier.changes.append(this.changed, new Int32Array(this.changed.buffer), this.changedBytes);
+    }
     this.answer(used);
     return true;
   }
@@ -502,7 +530,30 @@ class Primary implements ModelThread {
     for (const { area } of helpers) {
       if (!signals.until(() => Atomics.load(words, (area + DONE) >> 2) === job)) return false;
     }
+    if (this.watched) {
+      share.accountChanges();
+      this.gather(share.area);
+      for (const { area } of helpers) this.gather(area);
+    }
     return true;
+  }
+
+  /** Takes the changes that a thread has made in this part. Parts follow one another, so on each key they come in order. */
+  private gather(area: number): void {
+    const { words } = this.share.applier;
+    const from = words[(area + CHANGES) >> 2];
+    const bytes = words[(area + CHANGES_BYTES) >> 2];
+    if (bytes === 0) return;
+    if (this.changedBytes + bytes > this.changed.length) {
+      const larger = new Uint8Array(2 * (this.changedBytes + bytes));
+      larger.set(this.changed.subarray(0, this.changedBytes));
+      this.changed = larger;
+    }
+    const { memory } = this.share.applier;
+    // A helper may have got its list since the memory was looked at.
+    if (from + bytes > memory.length) this.share.applier.renew();
+    this.changed.set(this.share.applier.memory.subarray(from, from + bytes), this.changedBytes);
+    this.changedBytes += bytes;
   }
 
   /** Compares what the batch came to. False: it has to be undone, or the store is closing. */

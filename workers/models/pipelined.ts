@@ -89,8 +89,13 @@ class Receiver implements ModelThread {
     };
     while (signals.until(arrived, [reader])) {
       if (!signals.until(room)) return;
+      const { position } = reader;
       reader.copyTo(memory, address, slots);
       reader.advance(slots);
+      if (applier.changes.stamp(applier.words, address, slots, position, 0)) {
+        // The queue holds half a ring at most, so all before was taken out of it. (Reads alone tell of no progress.)
+        applier.changes.reached(0, (position - this.parts.streams.shape.ringSlots) | 0);
+      }
       queue.wrote(slots);
       queue.publish();
       counters[COUNTER_BATCHES]++;
@@ -120,6 +125,7 @@ class Execution implements ModelThread {
   run(): void {
     const { parts, signals, applier } = this;
     applier.renew();
+    applier.changes.sequential = true;
     const queue = new Handover(applier.words, areaOf(parts, RECEIVER), queueSlots(parts), signals, RECEIVER);
     const replies = new StagedReplies(parts, applier, this.areas, signals);
     let slots = 0;
@@ -129,6 +135,7 @@ class Execution implements ModelThread {
     };
     while (signals.until(arrived)) {
       const { address } = queue;
+      applier.changes.look();
       for (let at = 0; at < slots; ) {
         at += applier.apply(address + at * SLOT, slots - at, applier.replying, 0, replies);
         if (at === slots) break;

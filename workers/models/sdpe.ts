@@ -6,6 +6,7 @@
  */
 import { OPERATION_CODE, SLOT } from '../../layout/operation.ts';
 import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
+import { WATCH_TAG_RINGS } from '../../layout/watch.ts';
 import { Applier, allocate } from '../applier.ts';
 import { ConflictOrderedSet } from '../conflict-ordered-set.ts';
 import { Handover, handoverSize } from '../handover.ts';
@@ -16,6 +17,9 @@ import type { ExecutionModel, ModelName, ModelThread, ThreadParts } from './mode
 
 /** Most commands in the set: it bounds what a pairwise search costs. */
 export const SET_SIZE = 150;
+
+/** Commands that are watched and not known to be done, at most; a power of two. */
+const UNDONE = 1024;
 
 /** Slots a worker does before it shows that they are done. */
 const WORKER_STEP = 32;
@@ -45,6 +49,44 @@ function queueSlots({ streams }: ThreadParts): number {
   return Math.max(1024, 4 * streams.maxRun);
 }
 
+/** Commands in the order of the stream, of which any may be done first. */
+class Undone {
+  private readonly positions = new Int32Array(UNDONE);
+  private readonly done = new Uint8Array(UNDONE);
+  /** By id, its place here; -1 for one that was never added. */
+  private readonly places = new Int32Array(SET_SIZE).fill(-1);
+  private first = 0;
+  private last = 0;
+
+  get full(): boolean {
+    return this.last - this.first === UNDONE;
+  }
+
+  get empty(): boolean {
+    return this.last === this.first;
+  }
+
+  add(id: number, position: number): void {
+    const place = this.last++ & (UNDONE - 1);
+    this.positions[place] = position;
+    this.done[place] = 0;
+    this.places[id] = place;
+  }
+
+  remove(id: number): void {
+    const place = this.places[id];
+    if (place < 0) return;
+    this.places[id] = -1;
+    this.done[place] = 1;
+    while (this.first !== this.last && this.done[this.first & (UNDONE - 1)] === 1) this.first++;
+  }
+
+  /** Position of the oldest one; `none` if all are done. */
+  oldest(none: number): number {
+    return this.empty ? none : this.positions[this.first & (UNDONE - 1)];
+  }
+}
+
 /** One worker, as the scheduler sees it. */
 interface Lane {
   readonly queue: Handover;
@@ -71,6 +113,11 @@ class Scheduler implements ModelThread {
   private lanes: readonly Lane[] = [];
   /** A command that is ready, and found no room in any queue. */
   private held = -1;
+  /** Place in the stream of the stage's first record. */
+  private position = 0;
+  /** Whether there were watchers when the stage was filled. */
+  private watched = false;
+  private readonly undone = new Undone();
 
   constructor(parts: ThreadParts) {
     const { streams, replica, thread } = parts;
@@ -106,15 +153,26 @@ class Scheduler implements ModelThread {
     const { set } = this;
     let worked = this.collect();
     if (this.at === this.end && !set.full) this.refill();
-    while (this.at < this.end && !set.full) {
+    while (this.at < this.end && !set.full && !(this.watched && this.tooFar())) {
       const slots = this.stage[(this.at * SLOT) >> 2] >>> 16;
-      set.insert(this.stage, this.at * SLOT, slots);
+      const id = set.insert(this.stage, this.at * SLOT, slots);
+      if (this.watched) this.undone.add(id, (this.position + this.at) | 0);
       this.at += slots;
       worked = true;
     }
     if (this.dispatch()) worked = true;
+    if (this.watched && worked) {
+      this.applier.changes.reached(0, this.undone.oldest((this.position + this.at) | 0));
+    }
     return worked;
   };
+
+  /** Whether the oldest command that is not done is too far behind for watchers to be told of more (WATCH_TAG_RINGS). */
+  private tooFar(): boolean {
+    const { undone, applier, parts } = this;
+    const most = parts.streams.shape.ringSlots * (WATCH_TAG_RINGS / 2);
+    return undone.full || (!undone.empty && applier.changes.distance(0, (this.position + this.at) | 0) > most);
+  }
 
   /** Takes out of the set what workers have done. */
   private collect(): boolean {
@@ -124,6 +182,7 @@ class Scheduler implements ModelThread {
       const { done } = lane.queue;
       while (lane.first !== lane.given && ((done - lane.ends[lane.first & 255]) | 0) >= 0) {
         this.set.remove(lane.ids[lane.first & 255]);
+        this.undone.remove(lane.ids[lane.first & 255]);
         lane.first++;
         some = true;
       }
@@ -135,8 +194,10 @@ class Scheduler implements ModelThread {
     const { reader, stageBytes } = this;
     const slots = reader.poll(stageBytes.length / SLOT);
     if (slots === 0) return;
+    this.position = reader.position;
     reader.copyTo(stageBytes, 0, slots);
     reader.advance(slots);
+    this.watched = this.applier.changes.stamp(this.stage, 0, slots, this.position, 0);
     this.at = 0;
     this.end = slots;
     this.applier.counters[COUNTER_BATCHES]++;
@@ -205,6 +266,7 @@ class Worker implements ModelThread {
     };
     while (signals.until(arrived)) {
       const { address } = queue;
+      applier.changes.look();
       for (let at = 0; at < slots; ) {
         // Whole records, a few at a time.
         let end = at;

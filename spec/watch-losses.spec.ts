@@ -1,0 +1,98 @@
+/** Watching while replicas are lost and rebuilt. */
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Change, ModelName } from '../dist/index.js';
+import { WATCH_LOCK, WATCH_MARKED } from '../dist/layout/watch.js';
+import { holderOf, progressWord, tagWord } from '../dist/workers/watch-memory.js';
+import { inTime, until } from './support/stores.ts';
+import { endAll, expectCounted, flag, folded, opened, sum, thread } from './support/watching.ts';
+
+afterEach(endAll);
+
+describe('watching through losses', () => {
+  it.each(['opt-psmr', 'keyed', 'sdpe', 'execute-verify', 'pipelined'] as ModelName[])(
+    '%s: nothing is lost or repeated while home replicas die and are rebuilt',
+    async (model) => {
+      const store = await opened({ model, replicas: 3, compareEvery: 0 });
+      const changes: Change[] = [];
+      const watch = store.watch(undefined, (change) => void changes.push(change));
+      const stop = flag();
+      const keys = Array.from({ length: 11 }, (_, i) => i * 100);
+      const adders = await Promise.all([1, 2].map(() => thread<[number, number][]>(store, 'add', { keys, stop })));
+      const churner = await thread(store, 'churn', { from: 10_000, size: 60, stop });
+      for (let kill = 1; kill <= 3; kill++) {
+        const seen = changes.length;
+        await until('changes come', () => changes.length > seen + 300);
+        await store.kill(store.status().home);
+        await until('a takeover', () => store.status().failovers === kill && store.status().home >= 0);
+        await until('a rebuilt replica', () => store.status().rebuilds === kill);
+      }
+      Atomics.store(stop, 0, 1);
+      const added = sum(await Promise.all(adders.map(({ result }) => result)));
+      await churner.result;
+      const content = await store.range();
+      await store.close();
+      await watch.closed;
+      expectCounted(changes, added);
+      expect(folded(changes)).toEqual(content);
+    },
+  );
+
+  it('a change that was told is there for direct reads, also across a takeover', async () => {
+    const store = await opened({ model: 'keyed', replicas: 3 });
+    let behind = 0;
+    let told = 0;
+    const watch = store.watch(undefined, ({ key, ...change }) => {
+      told++;
+      if (change.type === 'put' && !((store.tree.get(key) ?? -1) >= change.value)) behind++;
+    });
+    const stop = flag();
+    const keys = Array.from({ length: 50 }, (_, i) => i);
+    const adder = await thread(store, 'add', { keys, stop });
+    await until('changes come', () => told > 500);
+    await store.kill(store.status().home);
+    const before = told;
+    await until('more changes come', () => told > before + 500);
+    Atomics.store(stop, 0, 1);
+    await adder.result;
+    await store.close();
+    await watch.closed;
+    expect(behind).toBe(0);
+  });
+
+  it('a thread that dies with the lock of the log keeps nobody', async () => {
+    const store = await opened({ model: 'keyed' });
+    const told = store.changes();
+    await store.put(1, 1);
+    const { streams } = store;
+    const { home } = store.status();
+    const lock = (streams.watchAt + WATCH_LOCK) >> 2;
+    // As if the home replica's first thread had been ended in the middle of an append.
+    await until(
+      'the lock is free',
+      () => Atomics.compareExchange(streams.words, lock, 0, holderOf(streams, home, 0)) === 0,
+    );
+    const put = store.put(2, 2);
+    await store.kill(home, 0);
+    await inTime('the put', put);
+    expect(Atomics.load(streams.words, lock)).toBe(0);
+    for (const key of [1, 2]) expect((await inTime('a change', told.next())).value).toMatchObject({ key, value: key });
+    await store.put(3, 3);
+    expect((await told.next()).value).toMatchObject({ key: 3 });
+  });
+
+  it('what a thread entered before it died, and did not mark, is not entered again', async () => {
+    const store = await opened({ model: 'keyed', replicas: 1 });
+    const told = store.changes();
+    const { streams } = store;
+    const { words, watchAt } = streams;
+    await store.put(1, 1);
+    const { group, position } = (await told.next()).value as Change;
+    // As it is left between the two: behind the head, and neither marked nor passed.
+    words[tagWord(streams, group, position)] = 0;
+    words[progressWord(streams, 0, group)] = position;
+    words[(watchAt + WATCH_MARKED) >> 2] = 0;
+    await store.put(2, 2);
+    expect(words[tagWord(streams, group, position)]).toBe(position | 0);
+    expect((await told.next()).value).toMatchObject({ key: 2 });
+  });
+});
