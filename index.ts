@@ -14,10 +14,15 @@ export {
 export type { TreeStats } from './engine/stats.ts';
 export type { ScalarType, ValueOf, ValueType } from './engine/values.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
+export type { FsyncPolicy } from './workers/durable/log.ts';
+export type { LogOptions, NodeWritable, SnapshotSource, SnapshotTarget } from './workers/durable/options.ts';
+export type { TornTail } from './workers/durable/recovery.ts';
+export type { SnapshotInfo } from './workers/durable/snapshot.ts';
 export { modelNames } from './workers/models/index.ts';
 export type { MixerName, ModelName } from './workers/models/model.ts';
 export {
   type ExecutorStats,
+  type LogStatus,
   open,
   type ReplicaDigest,
   type ReplicaStatus,

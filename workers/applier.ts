@@ -26,6 +26,7 @@ import {
   OP_PUT_ALL,
   OP_RANGE,
   OP_SKIP,
+  OP_SNAPSHOT,
   OP_TAKEOVER,
   OPERATION_CLIENT,
   OPERATION_CODE,
@@ -56,7 +57,7 @@ import {
   STREAMS_HOME,
 } from '../layout/streams.ts';
 import { BLOCK_KEY, BLOCK_KEY2, BLOCK_VALUE } from '../layout/tree-memory.ts';
-import { freeClient, standForCopy, takeOver } from './failover.ts';
+import { freeClient, standForCopy, standForSnapshot, takeOver } from './failover.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
 
@@ -193,6 +194,8 @@ export class Applier {
       if (target === replica) takeOver(streams, replica);
     } else if (op === OP_CUT) {
       if (target === replica) standForCopy(streams, replica, words[(address + OPERATION_KEY + 4) >> 2]);
+    } else if (op === OP_SNAPSHOT) {
+      if (target === replica) standForSnapshot(streams, replica, words[(address + OPERATION_KEY + 4) >> 2]);
     } else if (op === OP_FENCE) {
       if (target >= 0 && this.home) freeClient(streams, target);
     } else if (op === OP_COMPARE) {
