@@ -198,8 +198,8 @@ async function run(
       last: number > times,
     };
     const early = !life.last && random.below(100) < 15;
-    const answers = random.below(random.below(2) === 0 ? 40 : 600);
-    const pause = random.below(4000) / 1000;
+    const answers = random.below([40, 600, 3000][random.below(3)]);
+    const pause = random.below(4) === 0 ? random.below(200) : random.below(4000) / 1000;
     const child = new Process(life);
     if (early) await child.until(() => false, random.below(400));
     else {

@@ -1,5 +1,7 @@
 /** CRC-32C (Castagnoli), eight bytes at a time: some 1 ns per byte or less. */
 
+const NONE = new Int32Array(0);
+
 /** Eight tables of 256: what a byte does to the checksum when 0 to 7 bytes follow it. */
 const TABLES = new Int32Array(8 * 256);
 
@@ -22,7 +24,7 @@ export function crc32c(bytes: Uint8Array, crc = 0): number {
   for (; i < length && ((bytes.byteOffset + i) & 3) !== 0; i++) c = t[(c ^ bytes[i]) & 255] ^ (c >>> 8);
   const pairs = (length - i) >> 3;
   // Little-endian, like everything in these formats and all platforms with shared memory.
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset + i, pairs * 2);
+  const words = pairs === 0 ? NONE : new Int32Array(bytes.buffer, bytes.byteOffset + i, pairs * 2);
   for (let w = 0; w < words.length; w += 2) {
     const a = c ^ words[w];
     const b = words[w + 1];
