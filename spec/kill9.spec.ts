@@ -18,8 +18,8 @@ function kill9(...args: string[]): Promise<{ code: number; out: string; err: str
 
 describe('sabtree kill9', () => {
   for (const [fsync, times] of [
-    ['always', 7],
-    ['never', 3],
+    ['always', 5],
+    ['never', 2],
   ] as const) {
     it(`${fsync}: killed ${times} times, nothing is lost`, async () => {
       const { code, out, err } = await kill9(

@@ -3,7 +3,7 @@
  * or by a loss of power; what had been released must be found again, in the order in which it stood, and nothing else.
  */
 import { describe, expect, it } from 'vitest';
-import { LOG_CUT } from '../dist/layout/durable.js';
+import { LOG_CUT, LOG_SIGNAL, LOG_SLEEPING } from '../dist/layout/durable.js';
 import {
   OP_MARKER,
   OP_PUT,
@@ -15,11 +15,13 @@ import {
   OPERATION_VALUE,
   SLOT,
 } from '../dist/layout/operation.js';
+import { EXECUTOR_SIGNAL } from '../dist/layout/streams.js';
 import { FileSource } from '../dist/workers/durable/files.js';
 import { type FsyncPolicy, LogWriter } from '../dist/workers/durable/log.js';
 import { eachRecord, recover, replaceBy, scanSegment } from '../dist/workers/durable/recovery.js';
 import { describe as describeSnapshot, SnapshotReader } from '../dist/workers/durable/snapshot.js';
 import { Multicast } from '../dist/workers/multicast.js';
+import { GroupRing, RingReader } from '../dist/workers/ring.js';
 import { Streams } from '../dist/workers/streams.js';
 import { Disk, Stopped } from './support/disk.ts';
 import { Random, SEED, seeded } from './support/random.ts';
@@ -283,6 +285,58 @@ describe('the log on a disk that forgets', () => {
     expect(run.released()).toEqual([]);
     // The bytes are there; the promise is not.
     expect(read(disk.afterKill()).numbers).toEqual([1]);
+  });
+
+  it('replicas take nothing that is not released, and are woken when it is', () => {
+    const disk = new Disk(new Random(SEED));
+    const run = new Run();
+    const { words } = run.streams;
+    const log = new LogWriter(run.streams, disk, recover(disk, DIRECTORY, SCHEMA).start, SCHEMA, 'always', 0);
+    const reader = new RingReader(run.streams, 1, 0);
+    const signal = (run.streams.executor(0, 0) + EXECUTOR_SIGNAL) >> 2;
+    run.send([1]);
+    run.send([1]);
+    expect(reader.poll(64)).toBe(0);
+    reader.announceSleep();
+    const before = Atomics.load(words, signal);
+    log.step();
+    expect(Atomics.load(words, signal)).toBe(before + 1);
+    expect(reader.poll(64)).toBe(2);
+    reader.advance(2);
+    // Who sends wakes the log, which is the one to wake the replica.
+    reader.announceSleep();
+    const sleeping = (run.streams.durableAt + LOG_SLEEPING) >> 2;
+    Atomics.store(words, sleeping, 1);
+    const wakeups = Atomics.load(words, (run.streams.durableAt + LOG_SIGNAL) >> 2);
+    run.send([1]);
+    expect(Atomics.load(words, signal)).toBe(before + 1);
+    expect(Atomics.load(words, sleeping)).toBe(0);
+    expect(Atomics.load(words, (run.streams.durableAt + LOG_SIGNAL) >> 2)).toBe(wakeups + 1);
+    expect(reader.poll(64)).toBe(0);
+  });
+
+  it('gates the writers: what it has not read is not overwritten', () => {
+    const run = new Run();
+    const disk = new Disk(new Random(SEED));
+    const log = new LogWriter(run.streams, disk, recover(disk, DIRECTORY, SCHEMA).start, SCHEMA, 'never', 0);
+    const { words } = run.streams;
+    const { ringSlots } = run.streams.shape;
+    // A replica that is as fast as can be: only the log can be behind.
+    const record = new Uint8Array(SLOT);
+    record[OPERATION_CODE] = OP_PUT;
+    record[2] = 1;
+    const ring = new GroupRing(run.streams, 0);
+    const append = () => {
+      const claimed = Atomics.load(words, run.streams.ring(0) >> 2);
+      Atomics.store(words, run.streams.ringCursor(0, 0), claimed);
+      return ring.tryAppend(record, 1, 0);
+    };
+    for (let n = 0; n < ringSlots; n++) expect(append()).toBe(n);
+    expect(append()).toBe(-1);
+    expect(log.step()).toBe(true);
+    expect(append()).toBe(ringSlots);
+    log.close();
+    expect(read(disk.afterKill()).numbers.length).toBe(ringSlots);
   });
 
   it('a marker waits for its other rings, and what stands behind it too', () => {

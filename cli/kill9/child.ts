@@ -6,11 +6,21 @@ import { writeSync } from 'node:fs';
 import { connect, open, type StoreClient } from '../../index.ts';
 import { type Life, type Step, stepsOf } from './plan.ts';
 
+const nothing = new Int32Array(new SharedArrayBuffer(4));
 const life = JSON.parse(process.argv[2]) as Life;
 const { directory, fsync, model, executors, replicas, clients, window, snapshotEvery, last } = life;
 
+/** At once: what is said is in the pipe when this returns, also if the pipe was full for a while. */
 function say(line: string): void {
-  writeSync(1, `${line}\n`);
+  const bytes = Buffer.from(`${line}\n`);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(1, bytes, done);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(nothing, 0, 0, 1);
+    }
+  }
 }
 
 function carryOut(client: StoreClient, { name, keys, value }: Step): Promise<unknown> {
@@ -31,7 +41,8 @@ function work(client: StoreClient, number: number): void {
     for (;;) {
       const index = i++;
       await carryOut(client, steps.next().value);
-      say(`ack ${number} ${index}`);
+      // The dot is its end: what the kill cuts short is no answer.
+      say(`ack ${number} ${index} .`);
     }
   };
   for (let n = 0; n < window; n++) {

@@ -116,13 +116,17 @@ class Process {
     const word = space < 0 ? line : line.slice(0, space);
     const rest = line.slice(space + 1);
     try {
-      if (word === 'ack') this.answers.push(rest.split(' ').map(Number) as [number, number]);
+      if (word === 'ack') this.acknowledge(rest.split(' '));
       else if (word === 'ready') this.opened = JSON.parse(rest) as Opened;
       else if (word === 'replaced') this.snapshots++;
       else this.troubles.push(JSON.parse(rest) as string);
     } catch {
-      // The kill may cut a line short; what it acknowledges counts as not answered.
+      // The kill may cut a line short.
     }
+  }
+
+  private acknowledge([client, index, end]: readonly string[]): void {
+    if (end === '.') this.answers.push([Number(client), Number(index)]);
   }
 
   get over(): boolean {
