@@ -1,5 +1,9 @@
 export * from './tree.ts';
 export type { Command, CommandName, Result } from './workers/commands.ts';
+export type { FsyncPolicy } from './workers/durable/log.ts';
+export type { LogOptions, NodeWritable, SnapshotSource, SnapshotTarget } from './workers/durable/options.ts';
+export type { TornTail } from './workers/durable/recovery.ts';
+export type { SnapshotInfo } from './workers/durable/snapshot.ts';
 export type { GroupStats, MemoryStats, ReplicaMemory } from './workers/insight.ts';
 export type { LatencyStats } from './workers/latency.ts';
 export { modelNames } from './workers/models/index.ts';
@@ -7,6 +11,7 @@ export type { MixerName, ModelName } from './workers/models/model.ts';
 export type { StatsReport, StatsServer } from './workers/stats-server.ts';
 export {
   type ExecutorStats,
+  type LogStatus,
   open,
   type ReplicaDigest,
   type ReplicaStatus,

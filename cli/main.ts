@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line: `sabtree run`, `sabtree bench`, `sabtree chaos` and `sabtree top`. Exit codes: 0 all well; 1 a check failed or the run broke; 2 a
- * wrong call or input; 130 and 143 interrupted.
+ * The command line: `sabtree run`, `bench`, `chaos`, `top`, `inspect` and `kill9`. Exit codes: 0 all well; 1 a check failed or the run broke;
+ * 2 a wrong call or input; 130 and 143 interrupted.
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
@@ -10,6 +10,8 @@ import { type ModelName, SabtreeError } from '../index.ts';
 import { MODELS } from '../workers/models/index.ts';
 import { bench, FlagError } from './bench.ts';
 import { ChaosFlagError, chaos } from './chaos/command.ts';
+import { InspectFlagError, inspectCommand } from './inspect.ts';
+import { Kill9FlagError, kill9 } from './kill9/command.ts';
 import { InputError } from './ranges.ts';
 import { type RunOptions, type RunResult, run } from './run.ts';
 import { table } from './table.ts';
@@ -48,6 +50,15 @@ Kills executors, replicas and clients under load, and looks whether anything is 
 sabtree top [PATH] [options]
 
 Shows a store of a running process while it works; sabtree top --help says more.
+
+sabtree inspect FILE...
+
+Shows what snapshots and logs hold, and whether they are whole; sabtree inspect --help says more.
+
+sabtree kill9 [options]
+
+Kills a process with a logged store again and again, and looks whether anything is lost; sabtree kill9
+--help says more.
 
 Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
@@ -165,6 +176,8 @@ async function main(args: string[]): Promise<number> {
   if (args[0] === 'bench') return bench(args.slice(1), { signal: interruptSignal() });
   if (args[0] === 'chaos') return chaos(args.slice(1), interruptSignal());
   if (args[0] === 'top') return top(args.slice(1), interruptSignal());
+  if (args[0] === 'inspect') return inspectCommand(args.slice(1));
+  if (args[0] === 'kill9') return kill9(args.slice(1), interruptSignal());
   const { values, positionals } = parse(args);
   if (values.help) {
     process.stdout.write(HELP);
@@ -181,13 +194,23 @@ async function main(args: string[]): Promise<number> {
     return 2;
   }
   if (command !== 'run')
-    throw new UsageError(`unknown command ${JSON.stringify(command)}; there are: run, bench, chaos, top`);
+    throw new UsageError(
+      `unknown command ${JSON.stringify(command)}; there are: run, bench, chaos, top, inspect, kill9`,
+    );
   const options = runOptions(values, files);
   const result = await run(options, interruptSignal());
   for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
   process.stdout.write(`${values.json ? JSON.stringify(result) : report(result)}\n`);
   return result.replicasEqual && result.oracleEqual ? 0 : 1;
 }
+
+/** Wrong calls of the subcommands. */
+const FLAG_ERRORS = [
+  [FlagError, 'bench'],
+  [ChaosFlagError, 'chaos'],
+  [InspectFlagError, 'inspect'],
+  [Kill9FlagError, 'kill9'],
+] as const;
 
 /** Says what went wrong, with a stack only where it is a defect; returns the exit code. */
 function failed(error: unknown): number {
@@ -196,8 +219,9 @@ function failed(error: unknown): number {
     say(`${error.message}\nsabtree --help says more.`);
     return 2;
   }
-  if (error instanceof FlagError || error instanceof ChaosFlagError) {
-    say(`${error.message}\nsabtree ${error instanceof FlagError ? 'bench' : 'chaos'} --help says more.`);
+  for (const [kind, name] of FLAG_ERRORS) {
+    if (!(error instanceof kind)) continue;
+    say(`${error.message}\nsabtree ${name} --help says more.`);
     return 2;
   }
   if (error instanceof TopError) {

@@ -50,7 +50,17 @@ export type ErrorCode =
   /** The store did not start or stop within its limit. */
   | 'ERR_TIMEOUT'
   /** The replicas' contents differ: the store answers reads and refuses writes. */
-  | 'ERR_DIVERGED';
+  | 'ERR_DIVERGED'
+  /** A file could not be read or written; `value` has its name and the system's code. */
+  | 'ERR_IO'
+  /** A snapshot is not whole, or not one; `value` has the file and the offset of the first fault. */
+  | 'ERR_SNAPSHOT_CORRUPT'
+  /** The log was changed or lost where it had been safe; `value` has the file and the offset of the first fault. */
+  | 'ERR_LOG_CORRUPT'
+  /** Somebody else has the log's directory. */
+  | 'ERR_LOG_IN_USE'
+  /** The log could not be written while the store was open: it carries out nothing more. */
+  | 'ERR_LOG_FAILED';
 
 /** An error with a stable `code`. */
 export class SabtreeError extends Error {

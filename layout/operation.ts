@@ -99,6 +99,8 @@ export const OP_CUT = 36;
 export const OP_FENCE = 37;
 /** Every replica leaves its content digest for comparison, under the tag in the key's place. */
 export const OP_COMPARE = 38;
+/** A snapshot: the replica named in the key's place stands still until it has been copied; the log may begin a new segment. */
+export const OP_SNAPSHOT = 40;
 
 /** The client of a control command. */
 export const NOBODY = -1;

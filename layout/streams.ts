@@ -30,6 +30,8 @@ export const STREAMS_REPLY_BYTES = STREAMS_HEADER + 28;
 export const STREAMS_START = STREAMS_HEADER + 32;
 /** Lowest bits of a key that do not count when its group is chosen. */
 export const STREAMS_LOCAL_BITS = STREAMS_HEADER + 36;
+/** 1 if a log reads the streams too (see layout/durable.ts). */
+export const STREAMS_LOGGED = STREAMS_HEADER + 44;
 /** One of the STATE_ codes: where the store is in its life. On a line of its own, for it is read all the time. */
 export const STREAMS_STATE = STREAMS_HEADER + 128;
 /** Why the store failed, if it did: a FAILURE_ code. */
@@ -122,6 +124,8 @@ export const FAILURE_STALLED = 5;
 export const FAILURE_DIVERGED = 6;
 /** It could not be rebuilt. */
 export const FAILURE_REBUILD = 7;
+/** The log could not be written. */
+export const FAILURE_LOG = 16;
 
 /**
  * Control of one ring. Positions count slots and wrap modulo 2^32.
@@ -143,8 +147,10 @@ export const RING_SLEEPERS = 128;
 export const RING_ROOM_WAITERS = 192;
 /** Futex for them. */
 export const RING_ROOM_SIGNAL = 196;
-/** First of the readers' cursors, one line per replica: everything before it may be overwritten. */
+/** First of the readers' cursors, one line per replica and one for the log: everything before it may be overwritten. */
 export const RING_CURSORS = 256;
+/** Behind the log's cursor, on its line: the gate, before which everything is in the log. */
+export const CURSOR_GATE = 4;
 
 /** Most replicas: they are a bit set in one word, and divergence needs no more. */
 export const MAX_REPLICAS = 8;

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { keyCode, pagesOf, shapeOf } from '../dist/engine/shape.js';
 import type { FixedKeyType, FixedValueType } from '../dist/index.js';
 import * as bits from '../dist/layout/bits.js';
+import * as durable from '../dist/layout/durable.js';
 import * as latency from '../dist/layout/latency.js';
 import * as node from '../dist/layout/node.js';
 import * as operation from '../dist/layout/operation.js';
@@ -17,7 +18,7 @@ import { refusal } from './support/refusals.ts';
 import { agreeOnAll, type Entry, makeTree } from './support/trees.ts';
 import { KEY_TYPES, VALUES } from './support/values.ts';
 
-const FILES = { bits, node, operation, streams, memory, watch, latency };
+const FILES = { bits, durable, node, operation, streams, memory, watch, latency };
 
 /** The constants of a file whose names begin with `prefix`. */
 function named(file: object, prefix: string): [string, number][] {
@@ -263,7 +264,7 @@ describe('operations and replies', () => {
   });
 
   test('commands of the store itself stand behind all others, and their client is none', () => {
-    const control = ['OP_TAKEOVER', 'OP_CUT', 'OP_FENCE', 'OP_COMPARE'];
+    const control = ['OP_TAKEOVER', 'OP_CUT', 'OP_FENCE', 'OP_COMPARE', 'OP_SNAPSHOT'];
     const behind = named(operation, 'OP_').filter(([, code]) => code >= operation.OP_TAKEOVER);
     expect(behind.map(([name]) => name).sort()).toEqual([...control].sort());
     expect(operation.NOBODY).toBe(-1);

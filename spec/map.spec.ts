@@ -4,7 +4,7 @@
  */
 import * as bin from 'typed-binary';
 import { describe, expect, it, test } from 'vitest';
-import { type KeyType, SharedMap, SharedTree, type ValueType } from '../dist/index.js';
+import { type FixedKeyType, type FixedValueType, SharedMap, SharedTree } from '../dist/index.js';
 import { seeded } from './support/random.ts';
 import { refusal } from './support/refusals.ts';
 import { Crew } from './support/threads.ts';
@@ -13,7 +13,7 @@ import { type AnyKey, keyPool, RECORDS, SCALARS } from './support/values.ts';
 
 type AnyMap = SharedMap<AnyKey, unknown>;
 
-function makeMap(key: KeyType, value: ValueType): AnyMap {
+function makeMap(key: FixedKeyType, value: FixedValueType): AnyMap {
   return SharedMap.create({ key, value, memory: '32MB', fanout: 4 }) as unknown as AnyMap;
 }
 

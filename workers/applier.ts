@@ -28,6 +28,7 @@ import {
   OP_RANGE,
   OP_READ,
   OP_SKIP,
+  OP_SNAPSHOT,
   OP_TAKEOVER,
   OPERATION_CLIENT,
   OPERATION_CODE,
@@ -68,7 +69,7 @@ import {
   SCAN_UPPER_EXCLUSIVE,
 } from '../layout/tree-memory.ts';
 import { ChangeWriter } from './change-log.ts';
-import { freeClient, standForCopy, takeOver } from './failover.ts';
+import { freeClient, standForCopy, standForSnapshot, takeOver } from './failover.ts';
 import { beginStanding, standForReader } from './reading.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
@@ -213,6 +214,8 @@ export class Applier {
       if (target === replica) takeOver(streams, replica);
     } else if (op === OP_CUT) {
       if (target === replica) standForCopy(streams, replica, words[(address + OPERATION_KEY + 4) >> 2]);
+    } else if (op === OP_SNAPSHOT) {
+      if (target === replica) standForSnapshot(streams, replica, words[(address + OPERATION_KEY + 4) >> 2]);
     } else if (op === OP_FENCE) {
       if (target >= 0 && this.home) freeClient(streams, target);
     } else if (op === OP_COMPARE) {

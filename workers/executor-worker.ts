@@ -7,7 +7,6 @@
 import { expose } from 'comlink';
 import { ownEndpoint } from '#platform';
 import { Attachment } from '../engine/attachment.ts';
-import { SabtreeError } from '../engine/errors.ts';
 import { ValueCodec, type ValueType } from '../engine/values.ts';
 import {
   EXECUTOR_KEPT,
@@ -17,6 +16,9 @@ import {
   EXECUTOR_TREE_THREAD,
 } from '../layout/streams.ts';
 import { allocate } from './applier.ts';
+import { loadReplica } from './durable/load.ts';
+import type { LoadPlan } from './durable/recovery.ts';
+import { type Failure, failureOf } from './failure.ts';
 import { modelOf } from './models/index.ts';
 import type { MixerName, ModelName, ModelThread, Rebuild } from './models/model.ts';
 import { joinStreams } from './rebuild.ts';
@@ -37,6 +39,8 @@ export interface ExecutorConfig {
   readonly mixer: MixerName;
   /** Present if the replica is being rebuilt. */
   readonly rebuild?: Rebuild;
+  /** What the replica is loaded with before it begins. */
+  readonly load?: LoadPlan;
 }
 
 let thread: ModelThread | undefined;
@@ -44,20 +48,7 @@ let config: ExecutorConfig | undefined;
 let streams: Streams | undefined;
 let join: (() => boolean) | undefined;
 
-/** An error as it crosses comlink, which would lose its class and code. */
-export interface Failure {
-  readonly code: string;
-  readonly message: string;
-}
-
-function failureOf(error: unknown): Failure {
-  return {
-    code: error instanceof SabtreeError ? error.code : 'ERR_EXECUTOR',
-    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
-  };
-}
-
-/** Attaches and allocates. Everything that can fail for lack of memory fails here, before the store opens. */
+/** Attaches, allocates and loads. Everything that can fail for lack of memory fails here, before the store opens. */
 function prepare(given: ExecutorConfig): Failure | undefined {
   try {
     setUp(given);
@@ -92,6 +83,7 @@ function setUp(given: ExecutorConfig): void {
   };
   const made = model.thread(parts);
   thread = made;
+  if (given.load !== undefined && given.thread === 0) loadReplica(streams, attachment, replica, given.load);
   join = rebuild && (() => joinStreams({ ...parts, values }, rebuild, made.readers));
 }
 

@@ -2,6 +2,7 @@
  * What a replica's own threads do when replicas are lost, rebuilt, or clients gone: the parts of control commands. Each
  * runs when everything before the command has been executed in the replica, and nothing behind it.
  */
+import { SNAPSHOT_COPIED, SNAPSHOT_NUMBER, SNAPSHOT_REACHED } from '../layout/durable.ts';
 import {
   CLIENT_FREE,
   CLIENT_LEAVING,
@@ -47,6 +48,22 @@ export function standForCopy(streams: Streams, replica: number, number: number):
     const current = Atomics.load(words, CUT_NUMBER >> 2) === number;
     if (copied === number || lives === 0 || !current || streams.state > STATE_READ_ONLY) return;
     Atomics.wait(words, CUT_COPIED >> 2, copied, 10);
+  }
+}
+
+/** Stands still until the snapshot with this number has been copied, given up or followed by another one. */
+export function standForSnapshot(streams: Streams, replica: number, number: number): void {
+  const { words, durableAt } = streams;
+  const at = (word: number) => (durableAt + word) >> 2;
+  if (Atomics.load(words, at(SNAPSHOT_NUMBER)) !== number) return;
+  Atomics.store(words, at(SNAPSHOT_REACHED), number);
+  Atomics.notify(words, at(SNAPSHOT_REACHED));
+  for (;;) {
+    const copied = Atomics.load(words, at(SNAPSHOT_COPIED));
+    const current = Atomics.load(words, at(SNAPSHOT_NUMBER)) === number;
+    const lives = (streams.alive >>> replica) & 1;
+    if (copied === number || !current || lives === 0 || streams.state > STATE_READ_ONLY) return;
+    Atomics.wait(words, at(SNAPSHOT_COPIED), copied, 10);
   }
 }
 

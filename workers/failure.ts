@@ -1,12 +1,14 @@
 /** The end of a store, and telling everybody who waits. */
 
-import { SabtreeError } from '../engine/errors.ts';
+import { type ErrorCode, SabtreeError } from '../engine/errors.ts';
+import { LOG_ERROR, LOG_ERROR_TEXT, LOG_SIGNAL } from '../layout/durable.ts';
 import {
   CLIENT_SIGNAL,
   EXECUTOR_SIGNAL,
   FAILURE_DIVERGED,
   FAILURE_EXECUTOR,
   FAILURE_LATCH,
+  FAILURE_LOG,
   FAILURE_MEMORY,
   FAILURE_NONE,
   FAILURE_REBUILD,
@@ -44,6 +46,7 @@ export function wakeEverybody(streams: Streams): void {
     }
   }
   for (let group = 0; group < shape.groups; group++) wake(words, (streams.ring(group) + RING_ROOM_SIGNAL) >> 2);
+  wake(words, (streams.durableAt + LOG_SIGNAL) >> 2);
   wakeClients(streams);
 }
 
@@ -73,7 +76,16 @@ export const FAILURE_REASONS: Readonly<Record<number, string>> = {
   [FAILURE_STALLED]: 'it made no progress',
   [FAILURE_DIVERGED]: 'its content differed',
   [FAILURE_REBUILD]: 'it could not be rebuilt',
+  [FAILURE_LOG]: 'the log could not be written',
 };
+
+/** What the log's error said. */
+function logError(streams: Streams): string {
+  const { bytes, words, durableAt } = streams;
+  const from = durableAt + LOG_ERROR_TEXT;
+  // A copy: TextDecoder takes no shared memory.
+  return new TextDecoder().decode(bytes.slice(from, from + words[(durableAt + LOG_ERROR) >> 2]));
+}
 
 /** The error that commands get in a store that is not open. */
 export function stateError(streams: Streams): SabtreeError {
@@ -94,7 +106,41 @@ export function stateError(streams: Streams): SabtreeError {
       "the last replica's memory is at its maximum; the store takes no more commands",
     );
   }
+  if (failure === FAILURE_LOG) {
+    const why = logError(streams);
+    return new SabtreeError(
+      'ERR_LOG_FAILED',
+      `the log could not be written, so nothing more is carried out: ${why}`,
+      why,
+    );
+  }
   if (failure === FAILURE_LATCH)
     return new SabtreeError('ERR_LATCH_LOST', 'the last replica was lost: a latch was never given back');
   return new SabtreeError('ERR_REPLICAS_LOST', `the last replica was lost: ${FAILURE_REASONS[failure] ?? failure}`);
+}
+
+/** An error as it crosses comlink, which would lose its class and code. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  /** The error's value, if it has one. */
+  readonly value?: unknown;
+}
+
+/** What an error crosses as. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof SabtreeError) return { code: error.code, message: error.message, value: error.value };
+  return { code: 'ERR_EXECUTOR', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
+
+/** The error that a failure stands for. */
+export function failureError({ code, message, value }: Failure): SabtreeError {
+  // Not a SabtreeError where it came from: a thread that ended, or met something it should not have.
+  const known = code !== 'ERR_EXECUTOR' && code !== 'ENDED';
+  return new SabtreeError(known ? (code as ErrorCode) : 'ERR_REPLICAS_LOST', message, value);
+}
+
+/** Whether something that came over comlink is a failure. */
+export function isFailure(answer: unknown): answer is Failure {
+  return typeof answer === 'object' && answer !== null && 'code' in answer && 'message' in answer;
 }

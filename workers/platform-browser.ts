@@ -1,9 +1,21 @@
 import type { Endpoint } from 'comlink';
+import { SabtreeError } from '../engine/errors.ts';
+import type { Files } from './durable/files.ts';
 import type { ChildThread } from './platform.ts';
 
 /** Starts an executor's thread. */
 export function startExecutorThread(name: string): ChildThread {
   return child(new Worker(new URL('./executor-worker.js', import.meta.url), { type: 'module', name }));
+}
+
+/** Starts a log's thread. */
+export function startLogThread(name: string): ChildThread {
+  return child(new Worker(new URL('./durable/log-worker.js', import.meta.url), { type: 'module', name }));
+}
+
+/** Starts a thread that copies a replica into a snapshot. */
+export function startSnapshotThread(name: string): ChildThread {
+  return child(new Worker(new URL('./durable/snapshot-worker.js', import.meta.url), { type: 'module', name }));
 }
 
 /** Starts a supervisor's thread. */
@@ -42,6 +54,13 @@ export function ownEndpoint(): Endpoint {
 export function keepAlive(): () => void {
   return () => {};
 }
+
+/** A page has no files: snapshots go to writables there, and come from bytes. */
+export const files: Files = new Proxy({} as Files, {
+  get() {
+    throw new SabtreeError('ERR_UNSUPPORTED', 'there are no files here');
+  },
+});
 
 /** Logical processors. */
 export function availableParallelism(): number {

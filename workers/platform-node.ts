@@ -12,6 +12,18 @@ export function startExecutorThread(name: string): ChildThread {
   return child(new Worker(new URL('./executor-worker.js', import.meta.url), { name, stdout: false, stderr: false }));
 }
 
+/** Starts a log's thread. */
+export function startLogThread(name: string): ChildThread {
+  return child(new Worker(new URL('./durable/log-worker.js', import.meta.url), { name, stdout: false, stderr: false }));
+}
+
+/** Starts a thread that copies a replica into a snapshot. */
+export function startSnapshotThread(name: string): ChildThread {
+  return child(
+    new Worker(new URL('./durable/snapshot-worker.js', import.meta.url), { name, stdout: false, stderr: false }),
+  );
+}
+
 /** Starts a supervisor's thread. */
 export function startSupervisorThread(name: string): ChildThread {
   return child(new Worker(new URL('./supervisor-worker.js', import.meta.url), { name, stdout: false, stderr: false }));
@@ -52,6 +64,8 @@ export function keepAlive(): () => void {
 
 /** Logical processors. */
 export { availableParallelism } from 'node:os';
+/** Files, for snapshots and the log. */
+export { files } from './durable/files-node.ts';
 
 /** Sends a message to the thread that started this one. */
 export function tellParent(message: unknown): void {

@@ -8,7 +8,15 @@ import { SabtreeError } from '../engine/errors.ts';
 import type { FixedKeys } from '../engine/key-views.ts';
 import { treeDigest } from '../engine/stats.ts';
 import type { ValueCodec } from '../engine/values.ts';
-import { KEPT_ANSWERED, KEPT_PLACES, KEPT_SIZE, KEPT_STATUS, STATUS_BUSY, STATUS_TRUE } from '../layout/operation.ts';
+import {
+  KEPT_ANSWERED,
+  KEPT_PLACES,
+  KEPT_SIZE,
+  KEPT_STATUS,
+  STATUS_BUSY,
+  STATUS_NO_MEMORY,
+  STATUS_TRUE,
+} from '../layout/operation.ts';
 import { CUT_COPIED, CUT_LOADED, CUT_REACHED, CUT_SOURCE, EXECUTOR_KEPT, STATE_READ_ONLY } from '../layout/streams.ts';
 import { BATCH, SCAN_HAS_LOWER, SCAN_LOWER_EXCLUSIVE } from '../layout/tree-memory.ts';
 import type { Rebuild } from './models/model.ts';
@@ -28,7 +36,7 @@ export interface JoinParts {
 }
 
 /** Entries as they stand in nodes: raw keys and values. */
-interface Piece {
+export interface Piece {
   readonly keys: Uint8Array;
   readonly values: Uint8Array;
   readonly count: number;
@@ -64,7 +72,7 @@ export function joinStreams(parts: JoinParts, rebuild: Rebuild, readers: readonl
   const copy = copySource(parts, rebuild, follow);
   Atomics.store(words, CUT_COPIED >> 2, number);
   Atomics.notify(words, CUT_COPIED >> 2);
-  load(parts, copy.pieces, follow);
+  loadEntries(parts.attachment, copy.pieces, follow);
   if (treeDigest(parts.attachment) !== copy.digest) {
     throw new SabtreeError('ERR_CORRUPT', `replica ${replica} was loaded with other content than was copied`, replica);
   }
@@ -77,28 +85,33 @@ export function joinStreams(parts: JoinParts, rebuild: Rebuild, readers: readonl
 function copySource(parts: JoinParts, { source }: Rebuild, follow: () => void): { pieces: Piece[]; digest: bigint } {
   const from = new Attachment(source, undefined, parts.values);
   try {
-    const pieces: Piece[] = [];
-    let flags = 0;
-    for (;;) {
-      const scan = () => from.core.scan(flags, from.scanCapacity);
-      from.settle(scan(), scan);
-      const { count, scanValues } = from;
-      const { raw: keys } = from.scanKeys as FixedKeys;
-      const { raw } = scanValues;
-      pieces.push({
-        keys: new Uint8Array(keys.buffer, keys.byteOffset, count * from.keySize).slice(),
-        values: new Uint8Array(raw.buffer, raw.byteOffset, count * parts.values.stride).slice(),
-        count,
-      });
-      if (!from.more) break;
-      from.key.set(0, keys[count - 1]);
-      flags = SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
-      follow();
-    }
+    const pieces = copyEntries(from, follow);
     copyKept(parts, source);
     return { pieces, digest: treeDigest(from) };
   } finally {
     from.detach();
+  }
+}
+
+/** Copies all entries of a tree that nobody changes. @param follow called after each piece. */
+export function copyEntries(from: Attachment, follow: () => void): Piece[] {
+  const pieces: Piece[] = [];
+  let flags = 0;
+  for (;;) {
+    const scan = () => from.core.scan(flags, from.scanCapacity);
+    from.settle(scan(), scan);
+    const { count, scanValues } = from;
+    const { raw: keys } = from.scanKeys as FixedKeys;
+    const { raw } = scanValues;
+    pieces.push({
+      keys: new Uint8Array(keys.buffer, keys.byteOffset, count * from.keySize).slice(),
+      values: new Uint8Array(raw.buffer, raw.byteOffset, count * from.values.stride).slice(),
+      count,
+    });
+    if (!from.more) return pieces;
+    from.key.set(0, keys[count - 1]);
+    flags = SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
+    follow();
   }
 }
 
@@ -125,9 +138,12 @@ function copyKept({ streams, attachment, replica }: JoinParts, source: WebAssemb
   }
 }
 
-/** Loads the copy into this replica's empty tree. */
-function load({ attachment, values }: JoinParts, pieces: readonly Piece[], follow: () => void): void {
-  const { core, keySize } = attachment;
+/**
+ * Loads entries, in the order of their keys, into an empty tree that nobody else writes to.
+ * @throws ERR_MEMORY_EXHAUSTED; ERR_CORRUPT if they are not in order.
+ */
+export function loadEntries(attachment: Attachment, pieces: Iterable<Piece>, follow: () => void): void {
+  const { core, keySize, values } = attachment;
   const { leafCapacity, branchCapacity, leafMinimum, branchMinimum } = attachment.shape();
   const fill = (capacity: number, least: number) => Math.max(least, Math.ceil(capacity * FILL));
   accept(core.bulkBegin(fill(leafCapacity, leafMinimum), fill(branchCapacity, branchMinimum)));
@@ -150,6 +166,9 @@ function load({ attachment, values }: JoinParts, pieces: readonly Piece[], follo
 
 function accept(status: number): void {
   if (status === STATUS_TRUE) return;
-  if (status === STATUS_BUSY) throw new SabtreeError('ERR_CORRUPT', 'somebody else writes into a tree being rebuilt');
-  throw new SabtreeError('ERR_MEMORY_EXHAUSTED', 'the replica cannot be loaded', status);
+  if (status === STATUS_NO_MEMORY) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', 'the replica cannot be loaded: its memory is too small', status);
+  }
+  if (status === STATUS_BUSY) throw new SabtreeError('ERR_CORRUPT', 'somebody else writes into a tree being loaded');
+  throw new SabtreeError('ERR_CORRUPT', 'the replica cannot be loaded: entries are not in order', status);
 }

@@ -11,8 +11,12 @@
  * A slot may be overwritten once every living replica's reader has passed it: the slowest one gates the writers, and
  * nothing is lost. Positions are compared by their difference, which is right across the wrap because a ring is far
  * shorter than 2^31 slots.
+ *
+ * In a store with a log that is one more reader, and the replicas' readers stay behind the ring's gate, which the log
+ * moves on: they take what it has, and it wakes them.
  */
 import { SabtreeError } from '../engine/errors.ts';
+import { LOG_SIGNAL, LOG_SLEEPING } from '../layout/durable.ts';
 import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, OPERATION_RUN, SLOT } from '../layout/operation.ts';
 import {
   CLAIM_MADE,
@@ -78,6 +82,10 @@ export class GroupRing {
           const behind = (head - Atomics.load(words, streams.ringCursor(group, replica))) | 0;
           if (behind > furthest) furthest = behind;
         }
+      }
+      if (streams.shape.logged) {
+        const behind = (head - Atomics.load(words, streams.ringCursor(group, streams.shape.replicas))) | 0;
+        if (behind > furthest) furthest = behind;
       }
       // A replica that is being rebuilt joins while this runs: see Supervisor.gate.
       if (streams.alive === alive) return (head - furthest) | 0;
@@ -148,12 +156,30 @@ export class GroupRing {
     }
     // A release: whoever sees this word sees the records and the other words.
     Atomics.store(words, publications + (position & mask), lapOf(position, lapShift));
+    if (this.streams.shape.logged) this.wakeLog();
+    else this.wakeReaders();
+  }
+
+  /** Wakes the log's thread if it sleeps, by the same argument as for readers: it sets its flag, then looks at the rings. */
+  private wakeLog(): void {
+    const { words, streams } = this;
+    const sleeping = (streams.durableAt + LOG_SLEEPING) >> 2;
+    if (Atomics.load(words, sleeping) === 0 || Atomics.exchange(words, sleeping, 0) === 0) return;
+    const signal = (streams.durableAt + LOG_SIGNAL) >> 2;
+    Atomics.add(words, signal, 1);
+    Atomics.notify(words, signal);
+  }
+
+  /** As the log: lets the replicas take everything before a position, at which a run begins. */
+  release(position: number): void {
+    Atomics.store(this.words, this.streams.gate(this.group), position | 0);
     this.wakeReaders();
   }
 
   /**
    * Wakes the readers that sleep. No wake-up is lost: a reader sets its bit, then looks at the publication word, then
-   * sleeps if its signal is still what it was before; a writer stores the publication word, then looks at the bits.
+   * sleeps if its signal is still what it was before; a writer stores the publication word (with a log: the log stores the
+   * gate, and readers look at both), then looks at the bits.
    * All four are sequentially consistent, so either the reader sees the record or the writer sees the bit; in the second
    * case the signal moves, and the reader's wait returns at once, or is ended.
    */
@@ -249,6 +275,8 @@ export class RingReader {
   private readonly mask: number;
   private readonly lapShift: number;
   private readonly bit: number;
+  /** Word index of the gate that this reader stays behind, 0 if there is none. */
+  private readonly gate: number;
   /** Next position to take out of the ring. */
   private cursor: number;
   private hoarded: Uint8Array | undefined;
@@ -257,10 +285,12 @@ export class RingReader {
   private hoardAt = 0;
   private hoardEnd = 0;
 
+  /** @param replica whose reading it is; as many as there are replicas: the log's. */
   constructor(streams: Streams, group: number, replica: number) {
     this.group = group;
     this.words = streams.words;
     this.bytes = streams.bytes;
+    this.gate = streams.shape.logged && replica < streams.shape.replicas ? streams.gate(group) : 0;
     this.cursorWord = streams.ringCursor(group, replica);
     this.control = streams.ring(group);
     this.publications = streams.publications(group);
@@ -283,10 +313,12 @@ export class RingReader {
   }
 
   private pollRing(most: number): number {
-    const { words, publications, mask, lapShift, slots } = this;
+    const { words, publications, mask, lapShift, slots, gate } = this;
+    const released = gate === 0 ? 0 : Atomics.load(words, gate);
     let found = 0;
     for (;;) {
       const p = (this.cursor + found) | 0;
+      if (gate !== 0 && ((released - p) | 0) <= 0) return found;
       if (Atomics.load(words, publications + (p & mask)) !== lapOf(p, lapShift)) return found;
       const run = words[(slots + (p & mask) * SLOT + OPERATION_RUN) >> 2];
       if (found + run > most) return found;

@@ -1,12 +1,24 @@
 import { type Remote, releaseProxy, wrap } from 'comlink';
 import { availableParallelism, keepAlive, publish, startSupervisorThread } from '#platform';
-import { createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
+import { Attachment, createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
 import { type FixedKeyType, isVariable, type KeyOf } from '../engine/keys.ts';
 import { keyCode, pagesOf, shapeOf } from '../engine/shape.ts';
 import { attachReader, type TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
 import { type FixedValueType, ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
+import {
+  LOG_BEHIND,
+  LOG_COMMANDS,
+  LOG_COUNTER_COUNT,
+  LOG_COUNTERS,
+  LOG_FRAMES,
+  LOG_LAST_SYNC,
+  LOG_LONGEST_SYNC,
+  LOG_SEGMENT,
+  LOG_SYNCS,
+  LOG_WRITTEN,
+} from '../layout/durable.ts';
 import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
 import {
   CLIENT_FREE,
@@ -44,8 +56,21 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import type { Failure } from './executor-worker.ts';
-import { closeStreams, failStreams, stateError } from './failure.ts';
+import type { Schema } from './durable/frames.ts';
+import { loadSnapshot, snapshotSource } from './durable/load.ts';
+import type { FsyncPolicy } from './durable/log.ts';
+import {
+  type LogOptions,
+  logConfig,
+  pathOf,
+  restoreFrom,
+  type SnapshotSource,
+  type SnapshotTarget,
+  writerTo,
+} from './durable/options.ts';
+import type { LoadPlan, Recovery, TornTail } from './durable/recovery.ts';
+import type { SnapshotInfo } from './durable/snapshot.ts';
+import { closeStreams, type Failure, failStreams, failureError, isFailure, stateError } from './failure.ts';
 import {
   executorDepth,
   type GroupStats,
@@ -113,6 +138,13 @@ export interface StoreOptions<K extends FixedKeyType = FixedKeyType, V extends F
   readonly stallTimeout?: number;
   /** Milliseconds between comparisons of the replicas' contents, while there are writes; 0: never. Default 1000. */
   readonly compareEvery?: number;
+  /**
+   * A snapshot to begin with: a file, its bytes, or a stream of them (see `Store.snapshot`). It may come from a store of
+   * another model, with other executors, replicas and node sizes; key and value types must be the same.
+   */
+  readonly restore?: SnapshotSource;
+  /** A log on disk of every command that changes something: the store begins with what is in it. Not with the model direct. */
+  readonly log?: LogOptions;
   /** Position at which the rings begin, 0 to 4294967295; for tests of the wrap-around. Default 0. */
   readonly ringStart?: number;
 }
@@ -136,6 +168,8 @@ const OPTIONS = new Set([
   'rebuild',
   'stallTimeout',
   'compareEvery',
+  'restore',
+  'log',
   'ringStart',
 ]);
 
@@ -145,8 +179,11 @@ const MAX_CLIENTS = 200;
 const REPLY_BYTES = 65536;
 /** Milliseconds the executors may take to start. */
 const START_LIMIT = 30_000;
-/** Milliseconds the supervisor may take to stop everything. */
+/** The same if they have something to load first. */
+const LOAD_LIMIT = 86_400_000;
+/** Milliseconds the supervisor may take to stop everything; with a log, whose end has to come to the disk, more. */
 const STOP_LIMIT = 5_000;
+const LOG_STOP_LIMIT = 90_000;
 
 /** Counters of one thread of a replica, since the store was opened. */
 export interface ExecutorStats {
@@ -254,6 +291,28 @@ export interface ReplicaStatus {
   readonly state: 'home' | 'ready' | 'rebuilding' | 'lost';
 }
 
+/** How a store's log is. */
+export interface LogStatus {
+  readonly path: string;
+  readonly fsync: FsyncPolicy;
+  /** Commands in the log, since there is one. */
+  readonly commands: number;
+  /** Commands carried out from it when the store was opened, those in its snapshot left out. */
+  readonly replayed: number;
+  /** The end that had not come through when the store was last ended, and was cut off; undefined if there was none. */
+  readonly torn: TornTail | undefined;
+  /** Number of the segment that is written. */
+  readonly segment: number;
+  /** Bytes behind the newest snapshot, and bytes written since the store was opened. */
+  readonly behind: number;
+  readonly written: number;
+  /** Writes and fsyncs since then; the last fsync and the longest, in milliseconds. */
+  readonly writes: number;
+  readonly syncs: number;
+  readonly lastSyncMs: number;
+  readonly longestSyncMs: number;
+}
+
 /** How a store is. */
 export interface StoreStatus {
   /** 'open'; 'read-only' after a divergence; 'closed'; 'failed' once the last replica is lost. */
@@ -284,6 +343,14 @@ export interface StoreStatus {
   readonly comparisons: number;
   /** The place in the order at which the replicas first differed, if they did. */
   readonly divergedAt: number | undefined;
+  /** The log; undefined in a store without one. */
+  readonly log: LogStatus | undefined;
+}
+
+/** What a store knows of its log: how it was opened, and what was found. */
+interface OpenedLog extends Pick<Recovery, 'replayed' | 'torn'> {
+  readonly path: string;
+  readonly fsync: FsyncPolicy;
 }
 
 /**
@@ -298,11 +365,19 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   private closing: Promise<void> | undefined;
   private digestTag = 1;
   private digestTurn: Promise<unknown> = Promise.resolve();
+  private readonly log: OpenedLog | undefined;
 
   /** @internal */
-  constructor(handle: StoreHandle, streams: Streams, value: ValueType, supervision: Supervision | undefined) {
+  constructor(
+    handle: StoreHandle,
+    streams: Streams,
+    value: ValueType,
+    supervision: Supervision | undefined,
+    log?: OpenedLog,
+  ) {
     super(handle, streams, { value });
     this.valueType = value;
+    this.log = log;
     this.supervision = supervision;
     supervision?.thread.onMessage((message) => {
       if ((message as Partial<EventMessage> | null)?.sabtree === 'event') this.report((message as EventMessage).event);
@@ -360,7 +435,85 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       clientsLost: load(STREAMS_REAPED),
       comparisons: load(STREAMS_COMPARED),
       divergedAt: diverged === 0 ? undefined : diverged,
+      log: this.logStatus(),
     };
+  }
+
+  private logStatus(): LogStatus | undefined {
+    const { log, streams } = this;
+    if (log === undefined) return undefined;
+    const counters = new Float64Array(streams.memory, streams.durableAt + LOG_COUNTERS, LOG_COUNTER_COUNT);
+    return {
+      ...log,
+      commands: counters[LOG_COMMANDS],
+      segment: counters[LOG_SEGMENT],
+      behind: counters[LOG_BEHIND],
+      written: counters[LOG_WRITTEN],
+      writes: counters[LOG_FRAMES],
+      syncs: counters[LOG_SYNCS],
+      lastSyncMs: counters[LOG_LAST_SYNC] / 1000,
+      longestSyncMs: counters[LOG_LONGEST_SYNC] / 1000,
+    };
+  }
+
+  /**
+   * Saves the content at one place of the order, while commands go on: all that was answered before the call is in it, and
+   * of a `putAll` all or nothing. A file is written aside, brought to the disk and then named, so under `target` there is
+   * never half a snapshot; a stream gets the bytes and is not ended.
+   *
+   * One replica, another than the home one if there is one, stands still while it is copied (25 ms per million entries of
+   * 12 bytes); the copy takes as much memory as the entries. `open({ restore })` begins with a snapshot, `sabtree inspect` shows one.
+   * @returns what the snapshot says of itself.
+   * @throws ERR_ARGUMENT; ERR_UNSUPPORTED with the model direct; ERR_IO; ERR_CLOSED; what the stream fails with
+   */
+  async snapshot(target: SnapshotTarget): Promise<SnapshotInfo> {
+    const write = writerTo(target);
+    const release = keepAlive();
+    try {
+      if (write === undefined) return await this.ordered((control) => control.snapshot(pathOf(target) as string));
+      const { id, info } = await this.ordered((control) => control.snapshotBegin());
+      try {
+        for (;;) {
+          const chunk = await this.ordered((control) => control.snapshotNext(id));
+          if (chunk === undefined) return info;
+          await write(chunk);
+        }
+      } finally {
+        if (this.streams.state <= STATE_READ_ONLY) await this.ordered((control) => control.snapshotEnd(id));
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Replaces the log so far by a snapshot now, as `log.snapshotEvery` does by itself. Costs what `snapshot` costs.
+   * @throws ERR_UNSUPPORTED in a store without a log; ERR_IO, and then the log goes on as it was; ERR_CLOSED
+   */
+  async replaceLog(): Promise<SnapshotInfo> {
+    const release = keepAlive();
+    try {
+      return await this.ordered((control) => control.replaceLog());
+    } finally {
+      release();
+    }
+  }
+
+  /** What the supervisor answers. @throws what it failed with; why there is none */
+  private async ordered<P extends Promise<unknown>>(
+    ask: (control: Remote<SupervisorControl>) => P,
+  ): Promise<Exclude<Awaited<P>, Failure>> {
+    const { supervision, streams } = this;
+    if (supervision === undefined) {
+      throw new SabtreeError(
+        'ERR_UNSUPPORTED',
+        'the model direct has no order in which a snapshot would have its place',
+      );
+    }
+    if (streams.state > STATE_READ_ONLY) throw stateError(streams);
+    const answer = await Promise.race([ask(supervision.control), supervision.ended]);
+    if (isFailure(answer)) throw failureError(answer);
+    return answer as Exclude<Awaited<P>, Failure>;
   }
 
   /**
@@ -540,13 +693,13 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     publish('sabtree:closed', { store: this });
     for (const tree of this.trees) tree?.close();
     closeStreams(this.streams);
-    if (this.supervision !== undefined) await stopSupervisor(this.supervision);
+    if (this.supervision !== undefined) await stopSupervisor(this.supervision, this.streams);
   }
 }
 
 /** Has the supervisor end all threads, then ends it. */
-async function stopSupervisor({ thread, control, ended }: Supervision): Promise<void> {
-  const { promise: late, cancel } = timeLimit(STOP_LIMIT);
+async function stopSupervisor({ thread, control, ended }: Supervision, { shape }: Streams): Promise<void> {
+  const { promise: late, cancel } = timeLimit(shape.logged ? LOG_STOP_LIMIT : STOP_LIMIT);
   await Promise.race([control.stop(), ended, late]);
   cancel();
   control[releaseProxy]();
@@ -562,8 +715,10 @@ function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
 }
 
 /**
- * Opens a store: makes the replicas' memories and the streams, and starts the executors.
- * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT
+ * Opens a store: makes the replicas' memories and the streams, starts the executors, and loads what was restored or is in
+ * the log.
+ * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT,
+ *   ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
  */
 export async function open<KT extends FixedKeyType, const VT extends FixedValueType>(
   options: StoreOptions<KT, VT>,
@@ -656,6 +811,9 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
   }
   const shape = shapeOf(code, values.stride, options.nodeSize, options.fanout);
   const pages = pagesOf(options.memory ?? '1GB');
+  const log = logConfig(options.log, model.replicated);
+  const schema: Schema = { key: options.key, value: values.signature, valueSize: values.stride };
+  const restore = options.restore === undefined ? undefined : await restoreFrom(options.restore, schema);
 
   const memories = Array.from({ length: replicas }, () => createTreeMemory(code, values, shape, pages, latchTimeout));
   const streams = Streams.create({
@@ -667,6 +825,7 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     replyBytes: REPLY_BYTES,
     start: start | 0,
     localBits: 31 - Math.clz32(locality),
+    logged: log !== undefined,
   });
   if (model.name === 'execute-verify' && mixer === 'blind') refuseWatchers(streams);
   const handle: StoreHandle = {
@@ -684,6 +843,7 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
   // There is nothing to supervise where clients do all the work.
   if (threads === 0) {
+    if (restore !== undefined) loadHere(memories[0], values, restore);
     Atomics.store(streams.words, STREAMS_STATE >> 2, STATE_OPEN);
     const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, undefined);
     return { store, start() {} };
@@ -703,24 +863,40 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     rebuild,
     stallTimeout,
     compareEvery,
+    schema,
+    ...(log && { log }),
+    ...(restore && { restore }),
   };
   try {
     const failure = await withLimit(
       Promise.race([supervision.control.start(config, run), ended]),
-      START_LIMIT,
+      log === undefined && restore === undefined ? START_LIMIT : LOAD_LIMIT,
       'the executors did not start',
     );
-    if (failure !== undefined) {
-      const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
-      throw new SabtreeError(code, failure.message);
-    }
+    if (failure !== undefined) throw failureError(failure);
     if (!run) Atomics.store(streams.words, STREAMS_STATE >> 2, STATE_OPEN);
-    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, supervision);
+    const opened = log && {
+      ...{ path: log.directory, fsync: log.fsync, replayed: 0, torn: undefined },
+      ...(await supervision.control.recovered()),
+    };
+    const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, supervision, opened);
     return { store, start: () => void supervision.control.run() };
   } catch (error) {
     closeStreams(streams);
-    await stopSupervisor(supervision);
+    await stopSupervisor(supervision, streams);
     throw error;
+  }
+}
+
+/** Loads a snapshot where there are no threads to do it. */
+function loadHere(memory: WebAssembly.Memory, values: ValueCodec, snapshot: NonNullable<LoadPlan['snapshot']>): void {
+  const attachment = new Attachment(memory, undefined, values);
+  const source = snapshotSource(snapshot);
+  try {
+    loadSnapshot(attachment, source);
+  } finally {
+    source.close();
+    attachment.detach();
   }
 }
 

@@ -1,10 +1,12 @@
 import { availableParallelism } from '#platform';
 import { SabtreeError } from '../engine/errors.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
+import { DURABLE_SIZE } from '../layout/durable.ts';
 import { LATENCY_SIZE } from '../layout/latency.ts';
 import { SLOT } from '../layout/operation.ts';
 import {
   CLIENT_WRITTEN,
+  CURSOR_GATE,
   EXECUTOR_SIZE,
   GENERATIONS,
   RING_CLAIM,
@@ -18,6 +20,7 @@ import {
   STREAMS_GROUPS,
   STREAMS_LAYOUT_VERSION,
   STREAMS_LOCAL_BITS,
+  STREAMS_LOGGED,
   STREAMS_MAGIC,
   STREAMS_MAGIC_WORD,
   STREAMS_READY,
@@ -49,6 +52,8 @@ export interface StreamsShape {
   readonly start: number;
   /** Keys that differ only in so many of their low bits share a group; 0 if it is not given. */
   readonly localBits?: number;
+  /** Whether a log reads the streams too, and replicas only what it has. */
+  readonly logged?: boolean;
 }
 
 /** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
@@ -71,10 +76,12 @@ export class Streams {
   readonly watchAt: number;
   /** First byte of the clients' samples of latency (layout/latency.ts). */
   readonly latencyAt: number;
+  /** First byte of what snapshots and the log tell (layout/durable.ts). */
+  readonly durableAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
-    const ringControl = RING_CURSORS + shape.replicas * CACHE_LINE;
-    this.executorsAt = RINGS + shape.groups * ringControl;
+    this.shape = shape;
+    this.executorsAt = this.ring(shape.groups);
     this.clientsAt = this.executorsAt + shape.replicas * shape.executors * EXECUTOR_SIZE;
     this.clientSize = CLIENT_WRITTEN + shape.executors * CACHE_LINE;
     this.publicationsAt = this.clientsAt + shape.clients * this.clientSize;
@@ -83,8 +90,8 @@ export class Streams {
     this.verifyAt = this.repliesAt + shape.clients * shape.executors * shape.replyBytes;
     this.watchAt = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
     this.latencyAt = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
-    const size = this.latencyAt + shape.clients * LATENCY_SIZE;
-    this.shape = shape;
+    this.durableAt = this.latencyAt + shape.clients * LATENCY_SIZE;
+    const size = this.durableAt + DURABLE_SIZE;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
       throw new SabtreeError('ERR_NOT_A_TREE', `the streams take ${size} bytes, the memory has ${memory.byteLength}`);
@@ -107,15 +114,15 @@ export class Streams {
     words[STREAMS_REPLY_BYTES >> 2] = shape.replyBytes;
     words[STREAMS_START >> 2] = shape.start;
     words[STREAMS_LOCAL_BITS >> 2] = shape.localBits ?? 0;
+    words[STREAMS_LOGGED >> 2] = shape.logged ? 1 : 0;
     words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_READY >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_STATE >> 2] = STATE_STARTING;
     for (let group = 0; group < shape.groups; group++) {
       words[(streams.ring(group) + RING_CLAIM) >> 2] = shape.start;
       words[(streams.ring(group) + RING_LAST_MARKER) >> 2] = shape.start - 1;
-      for (let replica = 0; replica < shape.replicas; replica++) {
-        words[streams.ringCursor(group, replica)] = shape.start;
-      }
+      for (let reader = 0; reader < streams.readers; reader++) words[streams.ringCursor(group, reader)] = shape.start;
+      if (shape.logged) words[streams.gate(group)] = shape.start;
     }
     initWatch(streams);
     Atomics.store(words, STREAMS_MAGIC_WORD >> 2, STREAMS_MAGIC);
@@ -148,6 +155,7 @@ export class Streams {
       replyBytes: words[STREAMS_REPLY_BYTES >> 2],
       start: words[STREAMS_START >> 2],
       localBits: words[STREAMS_LOCAL_BITS >> 2],
+      logged: words[STREAMS_LOGGED >> 2] === 1,
     });
   }
 
@@ -160,12 +168,27 @@ export class Streams {
 
   /** First byte of a ring's control. */
   ring(group: number): number {
-    return RINGS + group * (RING_CURSORS + this.shape.replicas * CACHE_LINE);
+    return RINGS + group * (RING_CURSORS + this.readers * CACHE_LINE);
+  }
+
+  /** Readers of each ring: the replicas, and behind them the log if there is one. */
+  get readers(): number {
+    return this.shape.replicas + (this.shape.logged ? 1 : 0);
   }
 
   /** Word index of a reader's cursor. */
-  ringCursor(group: number, replica: number): number {
-    return (this.ring(group) + RING_CURSORS + replica * CACHE_LINE) >> 2;
+  ringCursor(group: number, reader: number): number {
+    return (this.ring(group) + RING_CURSORS + reader * CACHE_LINE) >> 2;
+  }
+
+  /** Word index of a ring's gate: only in a store with a log. */
+  gate(group: number): number {
+    return this.ringCursor(group, this.shape.replicas) + (CURSOR_GATE >> 2);
+  }
+
+  /** Whether replicas may take what stands at a position. */
+  isReleased(group: number, position: number): boolean {
+    return !this.shape.logged || ((Atomics.load(this.words, this.gate(group)) - position) | 0) > 0;
   }
 
   /** Word index of a ring's first publication word. */

@@ -15,6 +15,7 @@ import {
   OP_COMPARE,
   OP_CUT,
   OP_FENCE,
+  OP_SNAPSHOT,
   OP_TAKEOVER,
   OPERATION_CODE,
   OPERATION_KEY,
@@ -49,6 +50,7 @@ import {
   FAILURE_DIVERGED,
   FAILURE_EXECUTOR,
   FAILURE_LATCH,
+  FAILURE_LOG,
   FAILURE_MEMORY,
   FAILURE_REBUILD,
   FAILURE_STALLED,
@@ -77,9 +79,13 @@ import {
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
 import { THREAD_FREE, THREAD_STATE } from '../layout/tree-memory.ts';
+import type { Schema } from './durable/frames.ts';
+import { Keeper } from './durable/keeper.ts';
+import type { LogConfig } from './durable/log-worker.ts';
+import type { LoadPlan, Recovery } from './durable/recovery.ts';
 import { HOLDER_BASE } from './executor.ts';
-import type { ExecutorConfig, ExecutorControl, Failure } from './executor-worker.ts';
-import { FAILURE_REASONS, failStreams, wakeEverybody } from './failure.ts';
+import type { ExecutorConfig, ExecutorControl } from './executor-worker.ts';
+import { FAILURE_REASONS, type Failure, failStreams, failureError, wakeEverybody } from './failure.ts';
 import type { MixerName, ModelName, Rebuild } from './models/model.ts';
 import { Multicast } from './multicast.ts';
 import type { ChildThread } from './platform.ts';
@@ -103,6 +109,12 @@ export interface SupervisorConfig {
   readonly stallTimeout: number;
   /** Milliseconds between comparisons of the replicas; 0: never. */
   readonly compareEvery: number;
+  /** What keys and values are, as files say it. */
+  readonly schema: Schema;
+  /** Where the log is, if there is one. */
+  readonly log?: LogConfig;
+  /** A snapshot that the store begins with. */
+  readonly restore?: NonNullable<LoadPlan['snapshot']>;
 }
 
 /** What happens to a store. */
@@ -119,7 +131,11 @@ export type StoreEvent =
   | { readonly type: 'diverged'; readonly position: number; readonly readOnly: boolean }
   /** A client's thread ended without closing its client, and its slot was taken back. */
   | { readonly type: 'client-lost'; readonly client: number }
-  /** The last replica was lost. */
+  /** A snapshot replaced the log so far. */
+  | { readonly type: 'log-replaced'; readonly bytes: number; readonly ms: number }
+  /** That failed; the log goes on, and it is tried again later. */
+  | { readonly type: 'log-replace-failed'; readonly reason: string }
+  /** The last replica was lost, or the log. */
   | { readonly type: 'failed'; readonly reason: string };
 
 /** Milliseconds threads may take to stop by themselves. */
@@ -188,6 +204,10 @@ export class Supervisor {
   private comparedAt = 0;
   private comparedClaims = -1;
   private clientTick = 0;
+  /** Snapshots and the log. */
+  readonly keeper: Keeper;
+  /** What was found when the log was opened. */
+  recovered: Pick<Recovery, 'replayed' | 'torn'> | undefined;
 
   constructor(config: SupervisorConfig, tell: (event: StoreEvent) => void) {
     this.config = config;
@@ -195,6 +215,15 @@ export class Supervisor {
     this.streams = Streams.attach(config.streams);
     this.words = this.streams.words;
     this.multicast = new Multicast(this.streams, HOLDER);
+    const { memories, value, schema, wait, log } = config;
+    this.keeper = new Keeper({
+      ...{ streams: this.streams, memories, value, schema, wait, log },
+      cut: (source, number, replaces) => this.control(OP_SNAPSHOT, source, number, [replaces ? 1 : 0, 0]),
+      source: () => this.sourceFor(-1),
+      failed: () => this.fail(FAILURE_LOG),
+      tell: (bytes, ms, reason = '') =>
+        tell(bytes === undefined ? { type: 'log-replace-failed', reason } : { type: 'log-replaced', bytes, ms }),
+    });
   }
 
   // --- start and end ------------------------------------------------------------------------------------------------
@@ -202,21 +231,48 @@ export class Supervisor {
   /** Starts all threads; resolves when they have allocated what they need. @throws ERR_MEMORY_EXHAUSTED, ERR_REPLICAS_LOST */
   async prepare(): Promise<void> {
     const { replicas } = this.streams.shape;
-    for (let replica = 0; replica < replicas; replica++) this.startReplica(replica, undefined);
+    const load = await this.openLog();
+    for (let replica = 0; replica < replicas; replica++) this.startReplica(replica, undefined, load);
     await Promise.all(this.members.flat().map(({ ready }) => ready));
   }
 
-  private startReplica(replica: number, rebuild: Rebuild | undefined): void {
+  /** What the replicas are loaded with: the log's content, or a snapshot. */
+  private async openLog(): Promise<LoadPlan | undefined> {
+    const { restore, log } = this.config;
+    const found = await this.keeper.open();
+    if (found === undefined) return restore && { snapshot: restore, segments: [], largest: 0 };
+    const { plan, start, replayed, torn } = found;
+    this.recovered = { replayed, torn };
+    if (restore === undefined) return plan;
+    if (start.commands > 0 || plan.snapshot !== undefined) {
+      throw new SabtreeError(
+        'ERR_OPTION',
+        `option restore: the log in ${log?.directory} has a content of its own`,
+        log?.directory,
+      );
+    }
+    return { ...plan, snapshot: restore };
+  }
+
+  /** What was restored from a snapshot goes into the log's directory, for the log knows nothing of it. */
+  async secure(): Promise<void> {
+    if (this.config.restore !== undefined && this.config.log !== undefined) await this.keeper.replaceLog();
+  }
+
+  private startReplica(replica: number, rebuild: Rebuild | undefined, load?: LoadPlan): void {
     const { executors: threads } = this.streams.shape;
-    this.members[replica] = Array.from({ length: threads }, (_, thread) => this.startMember(replica, thread, rebuild));
+    this.members[replica] = Array.from({ length: threads }, (_, thread) =>
+      this.startMember(replica, thread, rebuild, load),
+    );
     this.watches[replica] = Array.from({ length: threads }, () => ({ beat: -1, cursors: -1, ticks: 0 }));
   }
 
-  private startMember(replica: number, thread: number, rebuild: Rebuild | undefined): Member {
+  private startMember(replica: number, thread: number, rebuild: Rebuild | undefined, load?: LoadPlan): Member {
     const { streams, memories, value, model, wait, mixer } = this.config;
     const config: ExecutorConfig = {
       ...{ streams, memory: memories[replica], value, model, replica, thread, wait, mixer },
       ...(rebuild && { rebuild }),
+      ...(load && thread === 0 && { load }),
     };
     const child = startExecutorThread(`sabtree ${replica}/${thread}`);
     const control = wrap<ExecutorControl>(child.endpoint);
@@ -234,8 +290,8 @@ export class Supervisor {
     });
     const ready = Promise.race([control.prepare(config), died]).then((failure) => {
       if (failure === undefined) return;
-      const code = failure.code === 'ERR_MEMORY_EXHAUSTED' ? failure.code : 'ERR_REPLICAS_LOST';
-      throw new SabtreeError(code, `thread ${thread} of replica ${replica} did not start: ${failure.message}`);
+      const message = `thread ${thread} of replica ${replica} did not start: ${failure.message}`;
+      throw failureError({ ...failure, message });
     });
     ready.catch(() => {});
     let begun = false;
@@ -260,6 +316,7 @@ export class Supervisor {
   run(): void {
     Atomics.compareExchange(this.words, STREAMS_STATE >> 2, STATE_STARTING, STATE_OPEN);
     for (const member of this.members.flat()) member.run();
+    this.keeper.run();
     this.comparedAt = performance.now();
     this.timer = setInterval(() => this.tick(), TICK);
   }
@@ -274,6 +331,7 @@ export class Supervisor {
     for (const member of members) member.run();
     await Promise.race([Promise.all(members.map(({ over }) => over)), sleep(STOP_LIMIT)]);
     await Promise.all(members.map(({ thread }) => thread.terminate()));
+    await this.keeper.stop();
   }
 
   /** Ends threads of a replica, wherever they are: for drills. */
@@ -331,16 +389,14 @@ export class Supervisor {
 
   /** Names the next home replica if there is none, and has lost replicas rebuilt. */
   private settle(): void {
-    const { words, streams } = this;
+    const { words } = this;
     if (!this.open) return;
     const ready = Atomics.load(words, STREAMS_READY >> 2);
     if (ready === 0) {
       // One that is being loaded may still save the store.
       const loading = this.rebuilding >= 0 && Atomics.load(words, CUT_REACHED >> 2) === this.cut;
       if (loading && this.isSet(STREAMS_ALIVE, this.rebuilding)) return;
-      const failure = this.failures.includes(FAILURE_MEMORY) ? FAILURE_MEMORY : this.lastFailure;
-      failStreams(streams, failure);
-      this.tell({ type: 'failed', reason: FAILURE_REASONS[failure] ?? String(failure) });
+      this.fail(this.failures.includes(FAILURE_MEMORY) ? FAILURE_MEMORY : this.lastFailure);
       return;
     }
     if (Atomics.load(words, STREAMS_HOME >> 2) === -1 && this.heir === -1) {
@@ -350,6 +406,13 @@ export class Supervisor {
     this.rebuildLoop ??= this.rebuildLost().finally(() => {
       this.rebuildLoop = undefined;
     });
+  }
+
+  /** The store cannot go on. */
+  private fail(failure: number): void {
+    if (!this.open) return;
+    failStreams(this.streams, failure);
+    this.tell({ type: 'failed', reason: FAILURE_REASONS[failure] ?? String(failure) });
   }
 
   /** Makes a replica home, at a place in the order. The lost one's threads have ended. */
@@ -476,6 +539,8 @@ export class Supervisor {
   private sourceFor(replica: number): number {
     const { words, streams } = this;
     const home = Atomics.load(words, STREAMS_HOME >> 2);
+    // The replicas differ, and what was answered is the home one's.
+    if (replica < 0 && streams.state === STATE_READ_ONLY && home >= 0) return home;
     let source = -1;
     for (let other = 0; other < streams.shape.replicas; other++) {
       if (other !== replica && this.isSet(STREAMS_READY, other) && (source === -1 || other !== home)) source = other;
@@ -520,6 +585,7 @@ export class Supervisor {
       this.lookAfterClients(now);
     }
     const { compareEvery } = this.config;
+    this.keeper.tick(now);
     if (compareEvery > 0 && !this.comparing && now - this.comparedAt >= compareEvery) {
       this.comparing = true;
       void this.compare().finally(() => {
@@ -538,7 +604,7 @@ export class Supervisor {
     // It stands still for a copy.
     const cut = Atomics.load(words, CUT_NUMBER >> 2);
     const copied = Atomics.load(words, CUT_REACHED >> 2) === cut && Atomics.load(words, CUT_COPIED >> 2) !== cut;
-    if (copied && words[CUT_SOURCE >> 2] === replica) return false;
+    if ((copied && words[CUT_SOURCE >> 2] === replica) || this.keeper.isCopied(replica)) return false;
     if (waitsForWatcher(streams) || standsForReader(streams)) {
       for (const watch of this.watches[replica]) watch.ticks = 0;
       return false;
@@ -548,7 +614,7 @@ export class Supervisor {
     for (let group = 0; group < streams.shape.groups; group++) {
       const cursor = Atomics.load(words, streams.ringCursor(group, replica));
       cursors = (cursors + cursor) | 0;
-      if (this.multicast.rings[group].isPublished(cursor)) pending = true;
+      if (this.multicast.rings[group].isPublished(cursor) && streams.isReleased(group, cursor)) pending = true;
     }
     let stalled = false;
     for (const [thread, watch] of this.watches[replica].entries()) {
