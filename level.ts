@@ -157,11 +157,12 @@ function compare(a: Bytes, b: Bytes): number {
 }
 
 /** The iterator of a `SharedLevel`. */
-export class SharedLevelIterator<TDatabase extends object> extends AbstractIterator<TDatabase, Bytes, Bytes> {
+export class SharedLevelIterator<TDatabase extends object> extends AbstractIterator<TDatabase, Uint8Array, Uint8Array> {
   private readonly tree: SharedTree<Bytes, Bytes>;
   private readonly options: AbstractIteratorOptions<Bytes, Bytes> & RangeOptions<Bytes>;
   private range: RangeIterator<Bytes, Bytes>;
 
+  /** @internal */
   constructor(db: TDatabase, tree: SharedTree<Bytes, Bytes>, options: AbstractIteratorOptions<Bytes, Bytes>) {
     // biome-ignore lint/suspicious/noExplicitAny: abstract-level's types ask for the options it made itself
     super(db as any, options as any);

@@ -23,13 +23,15 @@ import type { Streams } from './streams.ts';
 
 /** One group's stream. */
 export interface GroupStats {
+  /** Number of the group. */
   readonly group: number;
   /** The executor of each replica that executes it. */
   readonly executor: number;
   /** Slots of 64 bytes that were ever written into its ring, modulo 2^32. */
   readonly slots: number;
-  /** Slots that replicas have not taken yet: the home replica, and the slowest living one. */
+  /** Slots that the home replica has not taken yet. */
   readonly depth: number;
+  /** The same of the slowest living replica. */
   readonly deepest: number;
   /** Slots of the ring. */
   readonly capacity: number;
@@ -37,29 +39,39 @@ export interface GroupStats {
 
 /** Where one replica's memory goes, bytes. */
 export interface ReplicaMemory {
+  /** Number of the replica. */
   readonly replica: number;
   /** Nodes in the tree. */
   readonly leaves: number;
+  /** Inner nodes. */
   readonly branches: number;
   /** Areas of executors and work blocks of attached threads. */
   readonly areas: number;
   /** Taken before and not in use now: nodes to be used again, and what threads keep at hand. */
   readonly free: number;
-  /** Taken so far; what the memory has grown to; what it may grow to. */
+  /** Taken so far. */
   readonly used: number;
+  /** What the memory has grown to. */
   readonly reserved: number;
+  /** What it may grow to. */
   readonly maximum: number;
 }
 
 /** Where the memory of a store goes, bytes. */
 export interface MemoryStats {
+  /** One by one. */
   readonly replicas: readonly ReplicaMemory[];
-  /** The memory shared by all of them: rings, clients' reply rings, the watchers' log and tags, all else. */
+  /** The memory shared by all of them. */
   readonly streams: {
+    /** The groups' rings. */
     readonly rings: number;
+    /** The clients' reply rings. */
     readonly replies: number;
+    /** The log of changes and its tags. */
     readonly watchers: number;
+    /** All else. */
     readonly other: number;
+    /** Sum of these. */
     readonly total: number;
   };
 }

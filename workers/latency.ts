@@ -20,10 +20,15 @@ export interface LatencyStats {
   readonly windowMs: number;
   /** Commands sampled in them. */
   readonly samples: number;
+  /** Median, microseconds; undefined without samples. */
   readonly p50: number | undefined;
+  /** 90th percentile, microseconds. */
   readonly p90: number | undefined;
+  /** 99th percentile, microseconds. */
   readonly p99: number | undefined;
+  /** 99.9th percentile, microseconds. */
   readonly p999: number | undefined;
+  /** Longest, microseconds. */
   readonly max: number | undefined;
 }
 

@@ -8,18 +8,23 @@ import type { StoreStats, StoreStatus } from './store.ts';
 
 /** One answer. */
 export interface StatsReport {
+  /** What it is. */
   readonly sabtree: 'stats';
+  /** Number of the process. */
   readonly pid: number;
   /** The process's command line, without folders. */
   readonly title: string;
   /** Milliseconds since 1970. */
   readonly at: number;
+  /** What `Store.status` gives. */
   readonly status: StoreStatus;
+  /** What `Store.stats` gives. */
   readonly stats: StoreStats;
 }
 
 /** Serves a store's stats; see `Store.serveStats`. */
 export interface StatsServer {
+  /** Where it listens. */
   readonly path: string;
   /** Ends it, and those who look. */
   close(): Promise<void>;

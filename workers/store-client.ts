@@ -478,6 +478,7 @@ export class StoreClient<K = number, V = number> {
       if (done !== undefined) return done.result;
     }
   }
+  /** Like `read`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   readSync<R>(view: (tree: TreeReader<K, V>) => R): R {
     this.checkView(view);
     for (;;) {

@@ -209,9 +209,11 @@ export interface ExecutorStats {
   readonly suppressed: number;
   /** Slots of its groups' rings that it has not taken yet (in a one-stream model: thread 0). */
   readonly depth: number;
-  /** What it did to its replica's tree: node splits, merges, searches begun again. */
+  /** Node splits it made in its replica's tree. */
   readonly splits: number;
+  /** Node merges. */
   readonly merges: number;
+  /** Searches begun again because a node had changed under them. */
   readonly restarts: number;
 }
 
@@ -247,6 +249,7 @@ export interface StoreStats {
   readonly perGroup: readonly GroupStats[];
   /** How long commands took in the last minute, as all clients sampled it. */
   readonly latency: LatencyStats;
+  /** Where the memory goes. */
   readonly memory: MemoryStats;
   /** Watchers there are now. */
   readonly watchers: number;
@@ -293,7 +296,9 @@ export interface ReplicaStatus {
 
 /** How a store's log is. */
 export interface LogStatus {
+  /** The log's directory. */
   readonly path: string;
+  /** When it is brought to the disk. */
   readonly fsync: FsyncPolicy;
   /** Commands in the log, since there is one. */
   readonly commands: number;
@@ -303,13 +308,17 @@ export interface LogStatus {
   readonly torn: TornTail | undefined;
   /** Number of the segment that is written. */
   readonly segment: number;
-  /** Bytes behind the newest snapshot, and bytes written since the store was opened. */
+  /** Bytes behind the newest snapshot. */
   readonly behind: number;
+  /** Bytes written since the store was opened. */
   readonly written: number;
-  /** Writes and fsyncs since then; the last fsync and the longest, in milliseconds. */
+  /** Writes since then. */
   readonly writes: number;
+  /** Fsyncs since then. */
   readonly syncs: number;
+  /** Milliseconds that the last fsync took. */
   readonly lastSyncMs: number;
+  /** Milliseconds of the longest one. */
   readonly longestSyncMs: number;
 }
 

@@ -448,10 +448,12 @@ export class Changes<K = number, V = number> implements AsyncIterableIterator<Ch
     this.end();
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** Ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
   }
@@ -487,6 +489,7 @@ export class Watch {
     this.stop();
   }
 
+  /** Ends it. */
   [Symbol.dispose](): void {
     this.close();
   }

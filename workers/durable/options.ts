@@ -34,6 +34,7 @@ export type SnapshotSource = string | URL | Uint8Array | AsyncIterable<Uint8Arra
 
 /** A writable of Node.js, as far as a snapshot needs it. */
 export interface NodeWritable {
+  /** Takes a piece; calls back when it has it. */
   write(chunk: Uint8Array, done: (error?: Error | null) => void): unknown;
 }
 

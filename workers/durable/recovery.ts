@@ -26,6 +26,7 @@ import { type SnapshotInfo, SnapshotReader, writeSnapshot } from './snapshot.ts'
 
 /** The end of a log that did not come through. */
 export interface TornTail {
+  /** Name of the file. */
   readonly file: string;
   /** Offset from which it was cut off. */
   readonly offset: number;

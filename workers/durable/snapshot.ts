@@ -29,11 +29,13 @@ export interface SnapshotInfo {
   readonly format: number;
   /** Version of the memory layout of the store that made it; nothing in the file depends on it. */
   readonly layout: number;
+  /** Type of the keys. */
   readonly key: string;
   /** A scalar's name, or the signature of the records. */
   readonly value: string;
   /** Bytes of a value. */
   readonly valueSize: number;
+  /** Number of entries. */
   readonly entries: number;
   /** What `SharedTree.digest` answers for this content. */
   readonly digest: bigint;
