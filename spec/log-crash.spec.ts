@@ -315,6 +315,26 @@ describe('the log on a disk that forgets', () => {
     expect(reader.poll(64)).toBe(0);
   });
 
+  it('a hole is damage if what stands behind it proves that it was safe, and a torn tail if nothing does', () => {
+    for (const policy of ['always', 'never'] as const) {
+      const disk = new Disk(new Random(SEED));
+      const run = new Run();
+      const log = new LogWriter(run.streams, disk, recover(disk, DIRECTORY, SCHEMA).start, SCHEMA, policy, 0);
+      const path = `${DIRECTORY}/log-0000000001`;
+      run.send([0]);
+      log.step();
+      const hole = disk.open(path).size() + 40;
+      for (let n = 0; n < 3; n++) {
+        run.send([0]);
+        log.step();
+      }
+      const left = disk.afterKill();
+      left.damage(path, hole);
+      if (policy === 'never') expect(read(left)).toMatchObject({ numbers: [1], torn: true });
+      else expect(() => read(left)).toThrow(expect.objectContaining({ code: 'ERR_LOG_CORRUPT' }));
+    }
+  });
+
   it('gates the writers: what it has not read is not overwritten', () => {
     const run = new Run();
     const disk = new Disk(new Random(SEED));
