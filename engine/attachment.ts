@@ -298,11 +298,11 @@ export class Attachment {
     this.core.bulkAbort();
     this.core = CLOSED_CORE;
     this.takeArea();
-    this.key = this.key.copy(1);
-    this.upperKey = this.upperKey.copy(1);
+    this.key = this.key.own();
+    this.upperKey = this.upperKey.own();
     this.value = this.value.copy(1);
     this.expected = this.expected.copy(1);
-    this.batchKeys = this.batchKeys.copy(0);
+    this.batchKeys = this.batchKeys.own();
     this.batchValues = this.batchValues.copy(BATCH);
     Atomics.store(this.header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
   }

@@ -13,6 +13,8 @@ export interface KeyView {
   hasRoomFor(i: number): boolean;
   /** A copy of the first n in memory of their own. */
   copy(n: number): KeyView;
+  /** The same place in memory of its own, with as much room. */
+  own(): KeyView;
 }
 
 /** Keys of fixed size: elements of a typed array. */
@@ -49,5 +51,9 @@ export class FixedKeys implements KeyView {
 
   copy(n: number): FixedKeys {
     return new FixedKeys(this.code, this.raw.slice(0, n));
+  }
+
+  own(): FixedKeys {
+    return this.copy(this.raw.length);
   }
 }

@@ -194,7 +194,7 @@ export class TreeReader<K = number, V = number> {
     for (;;) {
       // The call overwrites the key register with what it finds, so a repeated one needs the key again.
       const call = () => {
-        if (key !== undefined) attachment.key.set(0, key);
+        if (op !== OP_FIRST && op !== OP_LAST) attachment.key.set(0, key);
         return core.neighbour(op);
       };
       let status = call();

@@ -169,6 +169,10 @@ export class KeyPlace implements KeyView {
     copy.length[0] = this.length[0];
     return copy;
   }
+
+  own(): KeyPlace {
+    return this.copy(1);
+  }
 }
 
 /** Many keys: where each one ends, then their bytes one after another. They are written in order. */
@@ -212,5 +216,9 @@ export class KeyTable implements KeyView {
   copy(n: number): KeyTable {
     const ends = this.ends.slice(0, n);
     return new KeyTable(this.code, ends, this.bytes.slice(0, n === 0 ? 0 : ends[n - 1]));
+  }
+
+  own(): KeyTable {
+    return new KeyTable(this.code, this.ends.slice(), this.bytes.slice());
   }
 }

@@ -86,7 +86,7 @@ describe('the memory of a tree', () => {
   });
 
   test('the fields of the header', () => {
-    const fields = named(memory, 'HEADER_').filter(([name]) => name !== 'HEADER_END');
+    const fields = named(memory, 'HEADER_').filter(([name]) => !/^HEADER_(END|BLOB_.*)$/.test(name));
     expect(fields.length).toBe(19);
     disjoint(
       'header',
@@ -94,6 +94,17 @@ describe('the memory of a tree', () => {
       HEADER_END,
       fields.map(([name, at]) => [name, at, name === 'HEADER_FREE' ? 8 : 4]),
     );
+  });
+
+  test("the blobs' words stand between the header and the threads' slots", () => {
+    const { HEADER_BLOB_SLAB, HEADER_BLOB_FREE, BLOB_CLASSES } = memory;
+    disjoint('blobs', HEADER_END, THREADS, [
+      ['slab', HEADER_BLOB_SLAB, 8],
+      ['free', HEADER_BLOB_FREE, 8 * BLOB_CLASSES],
+    ]);
+    // The largest class holds the longest blob: classes double every other one, from 32 bytes.
+    expect(32 * 2 ** ((BLOB_CLASSES - 1) >> 1)).toBeGreaterThanOrEqual(memory.MAX_BLOB_BYTES);
+    expect(48 * 2 ** ((BLOB_CLASSES - 2) >> 1)).toBeGreaterThanOrEqual(memory.MAX_BLOB_BYTES + memory.BLOB_BYTES);
   });
 
   test('what threads write all the time stands on lines of its own', () => {
@@ -155,9 +166,12 @@ describe('the memory of a tree', () => {
   });
 
   test('types, flags and sizes of values', () => {
-    unique(named(memory, 'KEY_').map(([, code]) => code));
+    const keys = named(memory, 'KEY_').filter(([name]) => name !== 'KEY_SLOTTED');
+    unique(keys.map(([, code]) => code));
+    // Those that vary in length stand together, behind the others.
+    for (const [name, code] of keys) expect(code >= memory.KEY_SLOTTED, name).toBe(/STRING|TUPLE/.test(name));
     unique(named(memory, 'VALUE_').map(([, code]) => code));
-    expect(named(memory, 'KEY_').length).toBe(KEY_TYPES.length);
+    expect(keys.length).toBe(KEY_TYPES.length + 3);
     for (const [name, code] of [...named(memory, 'KEY_'), ...named(memory, 'VALUE_')])
       expect(code, name).toBeGreaterThan(0);
     const flags = named(memory, 'SCAN_').filter(([name]) => /LOWER|UPPER|REVERSE/.test(name));

@@ -133,8 +133,8 @@ describe('a planted bug is caught', () => {
       [
         {
           file: 'workers/failover.js',
-          from: 'for (;;) {\n        const copied',
-          to: 'for (; number < 0;) {\n        const copied',
+          from: 'for (;;) {\n        const copied = Atomics.load(words, CUT_COPIED >> 2)',
+          to: 'for (; number < 0;) {\n        const copied = Atomics.load(words, CUT_COPIED >> 2)',
         },
         // Right by itself, only slow.
         {
