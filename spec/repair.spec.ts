@@ -39,6 +39,11 @@ import { dieAt } from './support/death.ts';
 import { Random, seeded } from './support/random.ts';
 import { type AnyStore, agreeOnReplicas, inTime, until, withStore } from './support/stores.ts';
 
+/** Quicker than comparing a million elements one by one. */
+function sameWords(a: Int32Array, b: Int32Array): boolean {
+  return Buffer.compare(Buffer.from(new Int32Array(a).buffer), Buffer.from(new Int32Array(b).buffer)) === 0;
+}
+
 const RING_SLOTS = 64;
 const MAX_RUN = RING_SLOTS >> 2;
 /** The lock's holder of client 0, who dies, and of another thread. */
@@ -151,7 +156,7 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
     const streams = streamsOf(1, start);
     const before = streams.words.slice();
     expect(mendClaim(streams, DEAD)).toBe(true);
-    expect(streams.words).toEqual(before);
+    expect(sameWords(streams.words, before)).toBe(true);
   });
 
   it('announced and not claimed: the place goes to the next one', () => {
@@ -160,7 +165,7 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
     const before = streams.words.slice();
     expect(mendClaim(streams, DEAD)).toBe(true);
     before[announcementOf(streams, DEAD)] = 0;
-    expect(streams.words).toEqual(before);
+    expect(sameWords(streams.words, before)).toBe(true);
     const serials = singles(streams, 0, 5, 1);
     expect(puts(read(new RingReader(streams, 0, 0)), ALIVE)).toEqual(serials);
   });
@@ -188,7 +193,7 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
       // A second time there is nothing left.
       const before = streams.words.slice();
       expect(mendClaim(streams, DEAD)).toBe(true);
-      expect(streams.words).toEqual(before);
+      expect(sameWords(streams.words, before)).toBe(true);
     }
   });
 
@@ -253,7 +258,7 @@ describe.each([0, 2 ** 31 - 20, 2 ** 32 - 20])('a claim in one ring, from positi
     const position = ring.tryClaim(2, 0, announcementOf(streams, ALIVE));
     const before = streams.words.slice();
     expect(mendClaim(streams, DEAD)).toBe(false);
-    expect(streams.words).toEqual(before);
+    expect(sameWords(streams.words, before)).toBe(true);
     ring.write(position, new Uint8Array(words.buffer), 2);
     ring.publish(position, 2);
     expect(mendClaim(streams, DEAD)).toBe(true);
@@ -455,7 +460,7 @@ describe('the lock of the multicast, its holder dead at each step', () => {
       Atomics.store(streams.words, MULTICAST_LOCK >> 2, holder);
       const before = streams.words.slice();
       expect(mendLock(streams, DEAD_HOLDER)).toBe(true);
-      expect(streams.words).toEqual(before);
+      expect(sameWords(streams.words, before)).toBe(true);
     }
   });
 
@@ -559,7 +564,7 @@ describe('the lock of the multicast, its holder dead at each step', () => {
     Atomics.store(streams.words, word, 1);
     const before = streams.words.slice();
     expect(mendLock(streams, DEAD_HOLDER)).toBe(false);
-    expect(streams.words).toEqual(before);
+    expect(sameWords(streams.words, before)).toBe(true);
     Atomics.store(streams.words, word, 0);
     expect(mendLock(streams, DEAD_HOLDER)).toBe(true);
     expectUnlocked(streams);
