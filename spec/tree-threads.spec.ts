@@ -40,7 +40,7 @@ describe('threads with keys of their own get every answer right', () => {
         const tree = makeTree('u32', 'f64', fanout === undefined ? {} : { fanout });
         const left = await runThreads<[number, number][]>(
           tree.handle,
-          range(threads).map(() => ({ task: 'own', args: { rounds: 25_000, keys } })),
+          range(threads).map(() => ({ task: 'own', args: { rounds: 15_000, keys } })),
         );
         agreeOnEnd(tree, left.flat());
         expect(left.flat().length).toBeGreaterThan(keys / 2);
