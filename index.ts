@@ -1,5 +1,16 @@
 export * from './tree.ts';
-export type { Command, CommandName, Result } from './workers/commands.ts';
+export type { KnownCommand } from './workers/command-table.ts';
+export type { Command, CommandName, PointCommand, Result } from './workers/commands.ts';
+export {
+  type CommandContext,
+  type CommandDefinition,
+  DefinedCommand,
+  defineCommand,
+  type Json,
+  json,
+  type PayloadOf,
+  type PayloadType,
+} from './workers/define-command.ts';
 export type { FsyncPolicy } from './workers/durable/log.ts';
 export type { LogOptions, NodeWritable, SnapshotSource, SnapshotTarget } from './workers/durable/options.ts';
 export type { TornTail } from './workers/durable/recovery.ts';

@@ -1,5 +1,5 @@
 /**
- * Builds dist/: first the WebAssembly core (asc), then everything else (tsc), and a copy of Chart.js. A step whose inputs have not changed is
+ * Builds dist/: first the WebAssembly core (asc), then the browser's threads (esbuild), then everything else (tsc), and a copy of Chart.js. A step whose inputs have not changed is
  * skipped; inputs are compared by content, so neither a checkout's file times nor a switched branch can mislead it.
  *
  *   node .ci/build.mjs [--force]
@@ -21,11 +21,15 @@ import {
 import { dirname, join } from 'node:path';
 import { alone } from './lock.mjs';
 import { fail, isMain, ROOT, StepError, say, step } from './steps.mjs';
+import { threadSource } from './threads.mjs';
 
 const DIST = join(ROOT, 'dist');
 
 const CORE_ENTRY = 'engine/core/index.ts';
 const CORE_BYTES = 'engine/core-bytes.ts';
+/** The script of the threads in a browser; .ci/threads.mjs makes it of the sources. */
+const THREAD_SOURCE = 'workers/browser/thread-source.ts';
+const GENERATED = [CORE_BYTES, THREAD_SOURCE];
 const CORE_WASM = 'dist/core.wasm';
 const CORE_TEXT = 'dist/.core.wat';
 /** What the pages of `sabtree bench --html` draw with; perf/models/html.ts reads it. */
@@ -82,7 +86,7 @@ function coreSources() {
 }
 
 function typedSources() {
-  return SOURCES.flatMap((path) => filesBelow(path, (file) => file === 'engine/core' || file === CORE_BYTES));
+  return SOURCES.flatMap((path) => filesBelow(path, (file) => file === 'engine/core' || GENERATED.includes(file)));
 }
 
 /** One hash over names and contents of files, and over further texts. */
@@ -120,12 +124,12 @@ function outputOf(source) {
 }
 
 function outputsAreThere() {
-  return [...[...typedSources(), CORE_BYTES].map(outputOf), CHART_LIBRARY].every((output) => existsSync(at(output)));
+  return [...[...typedSources(), ...GENERATED].map(outputOf), CHART_LIBRARY].every((output) => existsSync(at(output)));
 }
 
 function buildKey() {
-  const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs'];
-  return digest(inputs, coreKey(), ...['typescript', ...CHART_PACKAGES].map(versionOf));
+  const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs', '.ci/threads.mjs'];
+  return digest(inputs, coreKey(), ...['typescript', 'esbuild', ...CHART_PACKAGES].map(versionOf));
 }
 
 /** Whether dist/ is what a build would make of the sources as they stand. Takes a few milliseconds. */
@@ -193,7 +197,7 @@ function buildCore(key) {
  * more, and be half of the package.)
  */
 function prune() {
-  const sources = new Set([...typedSources(), CORE_BYTES]);
+  const sources = new Set([...typedSources(), ...GENERATED]);
   for (const name of readdirSync(DIST, { recursive: true })) {
     const path = String(name).replaceAll('\\', '/');
     const output = /^(.*?)(\.js|\.d\.ts)$/.exec(path);
@@ -212,6 +216,13 @@ function copyChartLibrary() {
   writeWhole(CHART_LIBRARY, `/*!\n${licences.join('\n')}*/\n${code.replace(/^\/\/# sourceMappingURL=.*\n?/gm, '')}`);
 }
 
+async function buildThreads() {
+  const start = performance.now();
+  const source = await threadSource();
+  if (readIfThere(THREAD_SOURCE) !== source) writeWhole(THREAD_SOURCE, source);
+  say(`threads: ${source.length} bytes, ${((performance.now() - start) / 1000).toFixed(1)} s`);
+}
+
 function buildTyped() {
   if (!outputsAreThere()) rmSync(at(BUILD_INFO), { force: true });
   const took = step('tsc', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
@@ -224,7 +235,7 @@ function buildTyped() {
 }
 
 /** Brings dist/ up to date. The caller holds the lock. */
-export function buildAlone({ force = false } = {}) {
+export async function buildAlone({ force = false } = {}) {
   if (force) rmSync(DIST, { recursive: true, force: true });
   if (isBuilt()) return;
   mkdirSync(DIST, { recursive: true });
@@ -233,6 +244,7 @@ export function buildAlone({ force = false } = {}) {
   const core = coreKey();
   const whole = buildKey();
   if (!isCoreBuilt(core)) buildCore(core);
+  await buildThreads();
   buildTyped();
   copyChartLibrary();
   writeWhole(BUILD_STAMP, whole);

@@ -1,5 +1,5 @@
 /**
- * What a machine can say about the sources without running them: biome, the tests' types, and whether the API reference is
+ * What a machine can say about the sources without running them: biome, the types of tests and demo, and whether the API reference is
  * whole (everything public documented, no link broken). Fails if any of them does.
  */
 import { spawn } from 'node:child_process';
@@ -8,6 +8,7 @@ import { fail, ROOT, StepError, say } from './steps.mjs';
 const CHECKS = {
   biome: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings'],
   'types of spec/': ['node_modules/typescript/bin/tsc', '-p', 'spec/tsconfig.json', '--noEmit'],
+  'types of demo/': ['node_modules/typescript/bin/tsc', '-p', 'demo/tsconfig.json', '--noEmit'],
   'API reference': ['node_modules/typedoc/bin/typedoc', '--emit', 'none'],
 };
 

@@ -33,8 +33,10 @@ import {
   THREAD_DEAD,
   THREAD_FREE,
   THREAD_LEAVES,
+  THREAD_OWNER_SHIFT,
   THREAD_SIZE,
   THREAD_STATE,
+  THREAD_STATE_MASK,
   THREADS,
   TREE_MAGIC,
 } from '../layout/tree-memory.ts';
@@ -42,6 +44,7 @@ import { pauseBefore } from './backoff.ts';
 import { BlobRegister, BlobTable } from './blobs.ts';
 import { type Core, instantiateCore, needsFences } from './core.ts';
 import { SabtreeError } from './errors.ts';
+import { requireSharedMemory } from './isolation.ts';
 import { FixedKeys, type KeyView } from './key-views.ts';
 import { isVariable, keySize } from './keys.ts';
 import { type Shape, schemaHash } from './shape.ts';
@@ -64,6 +67,7 @@ export function createTreeMemory(
   maximum: number,
   latchTimeout: number,
 ): WebAssembly.Memory {
+  requireSharedMemory();
   let memory: WebAssembly.Memory;
   try {
     memory = new WebAssembly.Memory({ initial: NODES / PAGE + 1, maximum, shared: true });
@@ -135,13 +139,18 @@ export class Attachment {
   /** Tells that this tree is not the one to wait in any more, if anybody can tell. */
   isStale: (() => boolean) | undefined;
 
-  /** @param onSlot told which slot was taken, before anything else is done with it. */
+  /**
+   * @param announce told which slot is about to be taken, perhaps several times; the slot then says `owner`. So whoever looks
+   *   after a thread that has died knows what it may have taken, and whether it has.
+   */
   constructor(
     memory: WebAssembly.Memory,
     keyCodeWanted: number | undefined,
     values: ValueCodec,
-    onSlot?: (thread: number) => void,
+    announce?: (thread: number) => void,
+    owner = 0,
   ) {
+    requireSharedMemory();
     if (!(memory instanceof WebAssembly.Memory) || !(memory.buffer instanceof SharedArrayBuffer)) {
       throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no shared memory', memory);
     }
@@ -178,8 +187,7 @@ export class Attachment {
     }
     this.memory = memory;
     this.values = values;
-    this.thread = claimSlot(header);
-    onSlot?.(this.thread);
+    this.thread = claimSlot(header, announce, owner);
     this.core = instantiateCore(memory);
     if (this.core.attach(this.thread, needsFences(this.core) ? 1 : 0) !== STATUS_TRUE) {
       Atomics.store(header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
@@ -378,11 +386,14 @@ export function fail(status: number): never {
 }
 
 /** Claims a free thread slot, or, if there is none, that of a dead thread. */
-function claimSlot(header: Uint32Array): number {
+function claimSlot(header: Uint32Array, announce: ((thread: number) => void) | undefined, owner: number): number {
   for (const from of [THREAD_FREE, THREAD_DEAD]) {
     for (let thread = 1; thread < MAX_THREADS; thread++) {
       const state = (threadSlot(thread) + THREAD_STATE) >> 2;
-      if (Atomics.compareExchange(header, state, from, THREAD_ALIVE) === from) return thread;
+      if (Atomics.load(header, state) !== from) continue;
+      announce?.(thread);
+      if (Atomics.compareExchange(header, state, from, THREAD_ALIVE | (owner << THREAD_OWNER_SHIFT)) === from)
+        return thread;
     }
   }
   throw new SabtreeError('ERR_TOO_MANY_THREADS', `${MAX_THREADS - 1} threads are attached to this tree already`);
@@ -390,5 +401,7 @@ function claimSlot(header: Uint32Array): number {
 
 /** Marks a thread as dead, so that nobody waits for a latch it held. */
 export function markThreadDead(header: Uint32Array, thread: number): void {
-  Atomics.compareExchange(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_ALIVE, THREAD_DEAD);
+  const word = (threadSlot(thread) + THREAD_STATE) >> 2;
+  const state = Atomics.load(header, word);
+  if ((state & THREAD_STATE_MASK) === THREAD_ALIVE) Atomics.compareExchange(header, word, state, THREAD_DEAD);
 }

@@ -3,14 +3,21 @@
 /** Longest single pause, in milliseconds. */
 const LONGEST_PAUSE = 2;
 
-const nowhere = new Int32Array(new SharedArrayBuffer(4));
+let nowhere: Int32Array<SharedArrayBuffer> | undefined;
 let mayBlock: boolean | undefined;
+
+/** Sleeps for `ms` milliseconds. @throws TypeError where the thread may not block */
+function sleep(ms: number): void {
+  // Made when it is needed: a page that is not isolated has none, and may load this file nevertheless.
+  nowhere ??= new Int32Array(new SharedArrayBuffer(4));
+  Atomics.wait(nowhere, 0, 0, ms);
+}
 
 /** Whether this thread may block (a browser's main thread may not). */
 export function canBlock(): boolean {
   if (mayBlock === undefined) {
     try {
-      Atomics.wait(nowhere, 0, 0, 0);
+      sleep(0);
       mayBlock = true;
     } catch {
       mayBlock = false;
@@ -22,7 +29,7 @@ export function canBlock(): boolean {
 /** Gives the processor away for up to `ms` milliseconds; where the thread may not block, spins for at most 50 us. */
 export function pause(ms: number): void {
   if (canBlock()) {
-    Atomics.wait(nowhere, 0, 0, ms);
+    sleep(ms);
     return;
   }
   const end = performance.now() + Math.min(ms, 0.05);

@@ -14,6 +14,10 @@ export interface Core {
   keepable(record: number): number;
   keepNumber(record: number, answered: number, value: number, length: number): void;
   keptNumber(record: number): number;
+  keepResult(record: number, status: number, answered: number, length: number): number;
+  keptResult(record: number): number;
+  keptPayload(record: number): number;
+  keepBlob(entry: number, length: number): number;
   answerable(record: number, writes: number, replying: number): number;
   suppressedCount(): number;
   setChangeArea(start: number, bytes: number): void;

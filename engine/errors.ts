@@ -35,6 +35,8 @@ export type ErrorCode =
   | 'ERR_NOT_ASCENDING'
   /** The operation does not fit the value type: add on records. */
   | 'ERR_UNSUPPORTED'
+  /** A page that has no shared memory, because it is not cross-origin isolated; the message names the headers it lacks. */
+  | 'ERR_NOT_ISOLATED'
   /** This thread may not block (a browser's main thread), and the call would have to. */
   | 'ERR_WOULD_BLOCK'
   /** A watcher was too slow: changes were lost to it, and its watch has ended. */
@@ -45,6 +47,12 @@ export type ErrorCode =
   | 'ERR_TOO_LARGE'
   /** The command is not one the store knows. */
   | 'ERR_UNKNOWN_COMMAND'
+  /** A user-defined command threw, or gave a value of the wrong type; nothing was written. `value` says what it threw. */
+  | 'ERR_COMMAND_FAILED'
+  /** A user-defined command ran longer than the store's `commandTimeout`; nothing was written. */
+  | 'ERR_COMMAND_TIMEOUT'
+  /** A user-defined command touched a key that it had not declared; nothing was written. */
+  | 'ERR_UNDECLARED_KEY'
   /** The store's last replica is lost: no command can be executed any more. */
   | 'ERR_REPLICAS_LOST'
   /** The store did not start or stop within its limit. */

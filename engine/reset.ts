@@ -1,10 +1,14 @@
 import { VERSION_COUNT_SHIFT, VERSION_LATCHED, VERSION_OWNER_SHIFT } from '../layout/node.ts';
 import {
+  BLOB_CLASSES,
+  BLOB_OWNER,
   BLOCK_NEXT,
   BLOCK_OWNER,
   BLOCK_PREFIX,
   BLOCK_SIZE,
   BLOCK_VALUE,
+  HEADER_BLOB_FREE,
+  HEADER_BLOB_SLAB,
   HEADER_BLOCKS,
   HEADER_BUMP,
   HEADER_FREE,
@@ -74,13 +78,23 @@ export function resetTree(memory: WebAssembly.Memory, dead: readonly number[]): 
     const owner = (block + BLOCK_OWNER) >> 2;
     // A slot's work block stays with the slot.
     const work = words[(threadSlot(words[owner]) + THREAD_BLOCK) >> 2] === block + BLOCK_PREFIX;
-    if (!work && dead.includes(words[owner])) Atomics.store(words, owner, 0);
+    // No leaf refers to any blob now: their slabs are for whoever needs blocks of that size.
+    const slab = words[owner] === BLOB_OWNER;
+    if (slab || (!work && dead.includes(words[owner]))) Atomics.store(words, owner, 0);
   }
   blocks.sort((a, b) => a.from - b.from);
 
   // The stack of free nodes is made anew; its count of pops goes on.
   header[HEADER_FREE >> 2] = 0;
   header[(HEADER_FREE >> 2) + 1]++;
+  // So are the lists of free blobs.
+  for (let c = 0; c < BLOB_CLASSES; c++) {
+    const list = (HEADER_BLOB_FREE + 8 * c) >> 2;
+    header[list] = 0;
+    header[list + 1]++;
+  }
+  header[HEADER_BLOB_SLAB >> 2] = 0;
+  header[(HEADER_BLOB_SLAB >> 2) + 1] = 0;
   for (let thread = 0; thread < MAX_THREADS; thread++) {
     const slot = threadSlot(thread);
     for (const count of [THREAD_ENTRIES, THREAD_DIGEST, THREAD_LEAVES, THREAD_BRANCHES]) {

@@ -742,7 +742,8 @@ function nameOf(value: ValueType): ScalarType | VariableType | 'record' {
 function attach(
   handle: TreeHandle,
   options: AttachOptions,
-  onSlot?: (thread: number) => void,
+  announce?: (thread: number) => void,
+  owner?: number,
 ): { attachment: Attachment; value: ScalarType | VariableType | 'record' } {
   if (typeof handle !== 'object' || handle === null || handle.sabtree !== 'tree') {
     throw new SabtreeError('ERR_NOT_A_TREE', `attach takes the handle of a tree, got ${show(handle)}`, handle);
@@ -762,16 +763,17 @@ function attach(
     );
   }
   const values = new ValueCodec(type as ValueType);
-  const attachment = new Attachment(handle.memory, keyCode(handle.key), values, onSlot);
+  const attachment = new Attachment(handle.memory, keyCode(handle.key), values, announce, owner);
   return { attachment, value: nameOf(type as ValueType) };
 }
 
-/** Attaches this thread to a tree for reading only; `onSlot` is told which slot it takes there. @internal */
+/** Attaches this thread to a tree for reading only; `announce` is told which slot it is about to take there. @internal */
 export function attachReader<K, V>(
   handle: TreeHandle,
   options: AttachOptions = {},
-  onSlot?: (thread: number) => void,
+  announce?: (thread: number) => void,
+  owner?: number,
 ): TreeReader<K, V> {
-  const { attachment, value } = attach(handle, options, onSlot);
+  const { attachment, value } = attach(handle, options, announce, owner);
   return new TreeReader<K, V>(attachment, handle.key, value);
 }

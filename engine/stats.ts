@@ -14,6 +14,7 @@ import {
   THREAD_RESTARTS,
   THREAD_SPLITS,
   THREAD_STATE,
+  THREAD_STATE_MASK,
   THREADS,
 } from '../layout/tree-memory.ts';
 import { type Attachment, threadSlot } from './attachment.ts';
@@ -78,7 +79,8 @@ export function treeStats(attachment: Attachment): TreeStats {
   const level = new Uint16Array(memory.buffer, header[HEADER_ROOT >> 2] + NODE_LEVEL, 1)[0];
   let threads = 0;
   for (let thread = 1; thread < MAX_THREADS; thread++) {
-    if (Atomics.load(header, (threadSlot(thread) + THREAD_STATE) >> 2) === THREAD_ALIVE) threads++;
+    const state = Atomics.load(header, (threadSlot(thread) + THREAD_STATE) >> 2);
+    if ((state & THREAD_STATE_MASK) === THREAD_ALIVE) threads++;
   }
   return {
     entries,

@@ -10,7 +10,7 @@ import {
 } from '../layout/tree-memory.ts';
 import { SabtreeError, show } from './errors.ts';
 import { oneNaN, RecordCodec, understandAny } from './record.ts';
-import { type VariableCodec, type VariableType, variableCodec } from './variable-values.ts';
+import { movingCodec, type VariableCodec, type VariableType, variableCodec } from './variable-values.ts';
 
 /** Names of the scalar value types. */
 export type ScalarType = 'u32' | 'i32' | 'f64' | 'i64';
@@ -46,6 +46,15 @@ const SCALARS: Readonly<Record<ScalarType, readonly [code: number, size: number]
 /** Typed array whose elements are scalar values. */
 export type ScalarArray = Uint32Array | Int32Array | Float64Array | BigInt64Array;
 
+/**
+ * A value type for threads that only move values: a name, or what a schema comes to, which cannot travel itself. If the values
+ * vary in length, `size` is that of a reference.
+ */
+export type MovedType = ValueType | { readonly signature: string; readonly size: number; readonly varies: boolean };
+
+/** Before the signatures of values that vary in length. */
+const BLOB = 'blob:';
+
 /** Whether values of this type vary in length, or are too large for a leaf. */
 function variesInLength(type: unknown): type is VariableType | ISchema<unknown> {
   if (type === 'string' || type === 'bytes' || type === 'json') return true;
@@ -79,7 +88,7 @@ export class ValueCodec {
       this.variable = variableCodec(type);
       this.code = VALUE_BLOB;
       this.stride = 8;
-      this.signature = `blob:${this.variable.signature}`;
+      this.signature = BLOB + this.variable.signature;
       this.record = undefined;
     } else if (typeof type === 'object' && type !== null) {
       this.record = new RecordCodec(type as ISchema<unknown>);
@@ -96,14 +105,26 @@ export class ValueCodec {
   }
 
   /**
-   * A codec that only moves values: for threads that never look inside one, such as executors, which get no schema. `type`
-   * is a scalar's name, or the size and signature of the records.
+   * A codec that only moves values: for threads that never look inside one, such as executors, which get no schema. To it,
+   * values that vary in length are bytes, whatever their type.
    */
-  static opaque(type: ValueType | { readonly signature: string; readonly size: number }): ValueCodec {
-    if (typeof type !== 'object' || !('signature' in type)) return new ValueCodec(type);
+  static opaque(type: MovedType): ValueCodec {
+    if (typeof type !== 'object' || !('signature' in type)) {
+      const codec = new ValueCodec(type);
+      return codec.variable === undefined ? codec : ValueCodec.opaque(ValueCodec.moved(type));
+    }
+    const { signature, size, varies } = type;
     const codec = Object.create(ValueCodec.prototype) as { -readonly [K in keyof ValueCodec]: ValueCodec[K] };
-    const parts = { code: VALUE_RECORD, stride: (type.size + 3) & ~3, signature: type.signature };
-    return Object.assign(codec, parts) as ValueCodec;
+    const parts = varies
+      ? { code: VALUE_BLOB, stride: size, variable: movingCodec(signature.slice(BLOB.length)) }
+      : { code: VALUE_RECORD, stride: (size + 3) & ~3 };
+    return Object.assign(codec, parts, { signature }) as ValueCodec;
+  }
+
+  /** What threads that only move values are told of a type. */
+  static moved(type: ValueType): Exclude<MovedType, ValueType> {
+    const { signature, stride: size, variable } = new ValueCodec(type);
+    return { signature, size, varies: variable !== undefined };
   }
 
   /** A view of n values at a place in memory. */

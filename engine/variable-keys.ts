@@ -127,6 +127,12 @@ const scratch = new Uint8Array(KEY_PLACE);
 export function prefixRange(code: number, prefix: unknown): { from: StoredKey; end: StoredKey | undefined } {
   const length = encodeKey(code, prefix, scratch, 0);
   const from = new StoredKey(scratch.slice(0, length));
+  if (code === KEY_TUPLE && length < MAX_KEY_BYTES) {
+    // Behind a whole element stands a tag. Behind a string that only begins like it, the rest of an escaped zero: ff.
+    const end = scratch.slice(0, length + 1);
+    end[length] = 0xff;
+    return { from, end: new StoredKey(end) };
+  }
   let last = length - 1;
   while (last >= 0 && scratch[last] === 0xff) last--;
   if (last < 0) return { from, end: undefined };

@@ -80,6 +80,11 @@ export const OP_GET_ALL = 25;
 /** Writes several entries, all at one place of the order. */
 export const OP_PUT_ALL = 26;
 
+/** Runs a command that the user defined (or one that is built in the same way), on keys that it names. */
+export const OP_CALL = 27;
+/** The same for a command that only reads. */
+export const OP_QUERY = 28;
+
 /** Answers, and stands until the client has read what it wants (workers/reading.ts). */
 export const OP_READ = 31;
 
@@ -131,6 +136,23 @@ export const MANY_COUNT = OPERATION_KEY;
 export const MANY_KEYS = OPERATION_VALUE;
 
 /**
+ * OP_CALL and OP_QUERY: the keys stand as in the operations on several keys, with the command in the word behind their
+ * count; behind the keys its time, its seed and its arguments.
+ */
+/** In the count's place: the command may touch every key, and names none. */
+export const CALL_ALL_KEYS = -1;
+/** Hash of the command's name, u32. */
+export const CALL_COMMAND = MANY_COUNT + 4;
+/** Behind the keys: milliseconds since 1970, f64. */
+export const CALL_TIME = 0;
+/** Seed of its random numbers, 8 bytes. */
+export const CALL_SEED = 8;
+/** Bytes of the arguments, u32. */
+export const CALL_LENGTH = 16;
+/** First byte of the arguments. */
+export const CALL_ARGUMENTS = 24;
+
+/**
  * A reply, as bytes in a client's reply ring.
  *
  * ```
@@ -151,10 +173,10 @@ export const REPLY_PAYLOAD = 8;
  * client, found by the command's sequence number. A client never has two commands under way whose numbers share a place.
  *
  * ```
- *   0          4        5       6        8
- *   +----------+--------+-------+--------+-------------------------
- *   | sequence | status | flags | length | payload, 8 bytes
- *   +----------+--------+-------+--------+-------------------------
+ *   0          4        5       6        8                  16
+ *   +----------+--------+-------+--------+------------------+------------------------------------
+ *   | sequence | status | flags | length | payload, 8 bytes | blob of a longer payload, or 0
+ *   +----------+--------+-------+--------+------------------+------------------------------------
  * ```
  */
 export const KEPT_PLACES = 4096;
@@ -163,7 +185,9 @@ export const KEPT_SEQUENCE = 0;
 export const KEPT_STATUS = 4;
 export const KEPT_LENGTH_SHIFT = 16;
 export const KEPT_PAYLOAD = 8;
-export const KEPT_SIZE = 16;
+/** Reference of the blob that holds a payload of more than 8 bytes, u64; 0 if there is none. */
+export const KEPT_BLOB = 16;
+export const KEPT_SIZE = 24;
 /** The entry was written. */
 export const KEPT_FILLED = 256;
 /** This replica has answered the command as home. */
@@ -188,6 +212,8 @@ export const STATUS_NOT_ASCENDING = 7;
 export const STATUS_UNKNOWN_COMMAND = 8;
 /** The operation does not fit the value type (add on a record). */
 export const STATUS_UNSUPPORTED = 9;
+/** A user-defined command failed, and nothing was written; the payload says why (workers/call-record.ts). */
+export const STATUS_COMMAND_FAILED = 10;
 
 /** Flags of `apply`. */
 /** Write replies (only the home replica does). */

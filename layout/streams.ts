@@ -30,6 +30,8 @@ export const STREAMS_REPLY_BYTES = STREAMS_HEADER + 28;
 export const STREAMS_START = STREAMS_HEADER + 32;
 /** Lowest bits of a key that do not count when its group is chosen. */
 export const STREAMS_LOCAL_BITS = STREAMS_HEADER + 36;
+/** 1 if replicas have to agree on what user-defined commands come to (`verdict` in workers/streams.ts). */
+export const STREAMS_CALLS = STREAMS_HEADER + 48;
 /** 1 if a log reads the streams too (see layout/durable.ts). */
 export const STREAMS_LOGGED = STREAMS_HEADER + 44;
 /** One of the STATE_ codes: where the store is in its life. On a line of its own, for it is read all the time. */
@@ -81,6 +83,13 @@ export const CUT_TAKEN = STREAMS_HEADER + 280;
 export const CUT_TOKEN = STREAMS_HEADER + 284;
 /** By replica: how often it was built. */
 export const GENERATIONS = STREAMS_HEADER + 288;
+
+/**
+ * What replicas agreed on for a user-defined command: by group, a word for each position of WATCH_TAG_RINGS rings, so that no two
+ * commands that any replica may still execute share one. Above the verdict, how often the positions have gone round, plus 1.
+ */
+export const VERDICT_DONE = 0;
+export const VERDICT_GIVEN_UP = 1;
 
 /** Lock of the many-group append: 0, or the holder's code. */
 export const MULTICAST_LOCK = 512;

@@ -95,6 +95,9 @@ export const THREAD_BLOCKED_NODE = 72;
 export const THREAD_FREE = 0;
 export const THREAD_ALIVE = 1;
 export const THREAD_DEAD = 2;
+/** The state's bits in its word; above them, of a thread that lives, whose it is: a number of its store, or 0. */
+export const THREAD_STATE_MASK = 255;
+export const THREAD_OWNER_SHIFT = 8;
 
 /**
  * What stands before a block that an executor took: the next block, its bytes, the thread it belongs to (0: nobody, so

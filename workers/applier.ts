@@ -4,8 +4,8 @@
  */
 import { type Attachment, Patience } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
+import { type KeyOrder, keyOrder } from '../engine/key-order.ts';
 import type { FixedKeys } from '../engine/key-views.ts';
-import { KeyOrder } from '../engine/keys.ts';
 import { treeDigest, treeSize } from '../engine/stats.ts';
 import {
   APPLY_ANSWER,
@@ -14,6 +14,7 @@ import {
   DEFERRAL_COUNT,
   MANY_COUNT,
   MANY_KEYS,
+  OP_CALL,
   OP_COMPARE,
   OP_COUNT,
   OP_CUT,
@@ -25,6 +26,7 @@ import {
   OP_LAST_POINT,
   OP_MARKER,
   OP_PUT_ALL,
+  OP_QUERY,
   OP_RANGE,
   OP_READ,
   OP_SKIP,
@@ -37,6 +39,7 @@ import {
   OPERATION_KEY,
   OPERATION_RESENT,
   OPERATION_SEQUENCE,
+  OPERATION_WATCHED,
   RANGE_LIMIT,
   RANGE_UPPER,
   STATUS_FALSE,
@@ -68,6 +71,8 @@ import {
   SCAN_LOWER_EXCLUSIVE,
   SCAN_UPPER_EXCLUSIVE,
 } from '../layout/tree-memory.ts';
+import type { Write } from './call-context.ts';
+import type { CallRunner } from './call-runner.ts';
 import { ChangeWriter } from './change-log.ts';
 import { freeClient, standForCopy, standForSnapshot, takeOver } from './failover.ts';
 import { beginStanding, standForReader } from './reading.ts';
@@ -94,13 +99,18 @@ export class Applier {
   private readonly replica: number;
   private readonly order: KeyOrder;
   private readonly payload = new Uint8Array(PAYLOAD);
+  private readonly calls: CallRunner | undefined;
 
-  /** Make it after everything of this thread was allocated: allocating may move the memory's end. */
-  constructor(streams: Streams, attachment: Attachment, replica: number, thread: number) {
+  /**
+   * Make it after everything of this thread was allocated: allocating may move the memory's end.
+   * @param calls runs user-defined commands; threads that execute nothing have none.
+   */
+  constructor(streams: Streams, attachment: Attachment, replica: number, thread: number, calls?: CallRunner) {
+    this.calls = calls;
     this.streams = streams;
     this.attachment = attachment;
     this.replica = replica;
-    this.order = new KeyOrder(attachment.keyCode);
+    this.order = keyOrder(attachment.keyCode);
     const { buffer } = attachment.memory;
     this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
@@ -110,15 +120,21 @@ export class Applier {
 
   /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
   renew(): void {
-    const { memory, core } = this.attachment;
+    this.look();
+    const { core } = this.attachment;
+    const { words, shape } = this.streams;
+    this.keeps = shape.replicas > 1;
+    if (this.keeps) core.setKept(Atomics.load(words, (this.streams.executor(this.replica, 0) + EXECUTOR_KEPT) >> 2));
+  }
+
+  /** Brings the views up to the memory's end. */
+  private look(): void {
+    const { memory } = this.attachment;
     // Growing by nothing brings the buffer up to date with what other threads did.
     memory.grow(0);
     const { buffer } = memory;
     this.memory = new Uint8Array(buffer, 0, buffer.byteLength);
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
-    const { words, shape } = this.streams;
-    this.keeps = shape.replicas > 1;
-    if (this.keeps) core.setKept(Atomics.load(words, (this.streams.executor(this.replica, 0) + EXECUTOR_KEPT) >> 2));
   }
 
   /** Whether this replica answers. */
@@ -230,6 +246,10 @@ export class Applier {
     const op = memory[address + OPERATION_CODE];
     const resent = (memory[address + OPERATION_FLAGS] & OPERATION_RESENT) !== 0;
     if (this.keeps && core.keepable(address) !== STATUS_TRUE) this.refuseStop(STOP_NO_MEMORY);
+    if (op === OP_CALL || (op === OP_QUERY && sink.answers)) {
+      this.call(address, resent, sink);
+      return;
+    }
     let status = STATUS_TRUE;
     let length = 0;
     if (resent && core.answerable(address, op === OP_PUT_ALL ? 1 : 0, sink.answers ? 1 : 0) !== STATUS_TRUE) return;
@@ -269,8 +289,56 @@ export class Applier {
     if (op === OP_READ) standForReader(this.streams, this.replica, client);
   }
 
+  /** Runs a user-defined command, or finds what it came to before, and replies. */
+  private call(address: number, resent: boolean, sink: ReplySink): void {
+    const { memory, words, attachment, keeps } = this;
+    const { core } = attachment;
+    const writes = memory[address + OPERATION_CODE] === OP_CALL;
+    if (resent && core.answerable(address, writes ? 1 : 0, sink.answers ? 1 : 0) !== STATUS_TRUE) return;
+    let status: number;
+    let payload: Uint8Array;
+    if (resent && writes) {
+      const kept = core.keptResult(address);
+      const at = core.keptPayload(address);
+      status = kept & 0xff;
+      payload = this.upTo(at + (kept >>> 8)).slice(at, at + (kept >>> 8));
+    } else {
+      const outcome = (this.calls as CallRunner).run(memory, words, address);
+      ({ status, payload } = outcome);
+      if (this.isWatched(address) && outcome.changed.length > 0) this.tell(address, outcome.changed);
+      if (keeps && writes) this.keepResult(address, status, sink.answers, payload);
+      else if (keeps) core.keepNumber(address, 1, 0, 0);
+    }
+    if (!sink.answers) return;
+    sink.reply(words[(address + OPERATION_CLIENT) >> 2], words[(address + OPERATION_SEQUENCE) >> 2], status, payload);
+  }
+
+  private keepResult(address: number, status: number, answered: boolean, payload: Uint8Array): void {
+    const at = this.attachment.core.keepResult(address, status, answered ? 1 : 0, payload.length) >>> 0;
+    if (at === 0) this.refuseStop(STOP_NO_MEMORY);
+    if (at > 1) this.upTo(at + payload.length).set(payload, at);
+  }
+
+  /** The replica's memory, which must reach to `end`: blobs are made where it has grown. */
+  private upTo(end: number): Uint8Array {
+    if (end > this.memory.length) this.look();
+    return this.memory;
+  }
+
+  /** Whether watchers are to be told what the command of a record changes. */
+  private isWatched(address: number): boolean {
+    return (this.memory[address + OPERATION_FLAGS] & OPERATION_WATCHED) !== 0;
+  }
+
+  /** Tells watchers what a user-defined command has changed. */
+  private tell(address: number, changed: readonly Write[]): void {
+    const { memory, words, order, changes } = this;
+    const writes = changed.map(({ key, bytes }) => ({ key: order.stored(key).slice(), bytes }));
+    changes.publishMany(memory, words, address, writes);
+  }
+
   /** Runs a call of the core whose key and value registers `load` fills; a call that was BUSY is repeated with them. */
-  private call(load: () => void, run: () => number): number {
+  private operate(load: () => void, run: () => number): number {
     const again = () => {
       load();
       return run();
@@ -283,7 +351,7 @@ export class Applier {
     const { memory, payload, attachment } = this;
     const { core, values } = attachment;
     const block = core.blockAddress();
-    const status = this.call(
+    const status = this.operate(
       () => memory.copyWithin(block + BLOCK_KEY, address + OPERATION_KEY, address + OPERATION_KEY + 8),
       () => core.neighbour(op),
     );
@@ -299,7 +367,7 @@ export class Applier {
     const block = core.blockAddress();
     const flags = memory[address + OPERATION_FLAGS] & ~OPERATION_RESENT;
     const limit = words[(address + RANGE_LIMIT) >> 2];
-    this.call(
+    this.operate(
       () => {
         memory.copyWithin(block + BLOCK_KEY, address + OPERATION_KEY, address + OPERATION_KEY + 8);
         memory.copyWithin(block + BLOCK_KEY2, address + RANGE_UPPER, address + RANGE_UPPER + 8);
@@ -331,7 +399,7 @@ export class Applier {
     let lower = memory.slice(address + OPERATION_KEY, address + OPERATION_KEY + 8);
     while (left > 0) {
       const limit = Math.min(left, attachment.scanCapacity);
-      this.call(
+      this.operate(
         () => {
           memory.set(lower, block + BLOCK_KEY);
           memory.copyWithin(block + BLOCK_KEY2, address + RANGE_UPPER, address + RANGE_UPPER + 8);
@@ -367,7 +435,7 @@ export class Applier {
     payload.fill(0, 0, valuesAt + count * room);
     for (let i = 0; i < count; i++) {
       const key = address + MANY_KEYS + i * 8;
-      const status = this.call(
+      const status = this.operate(
         () => this.loadKey(key),
         () => core.get(),
       );
@@ -381,7 +449,7 @@ export class Applier {
   /** Writes all entries; the number of keys that were new. */
   private putAll(address: number): number {
     const { memory, words, attachment } = this;
-    const { core, values } = attachment;
+    const { core, values, keySize } = attachment;
     const block = core.blockAddress();
     const count = words[(address + MANY_COUNT) >> 2];
     const room = (values.stride + 7) & ~7;
@@ -390,7 +458,7 @@ export class Applier {
     for (let i = 0; i < count; i++) {
       const key = address + MANY_KEYS + i * 8;
       const value = valuesAt + i * room;
-      added += this.call(
+      added += this.operate(
         () => {
           this.loadKey(key);
           memory.copyWithin(block + BLOCK_VALUE, value, value + values.stride);
@@ -398,8 +466,13 @@ export class Applier {
         () => core.put(),
       );
     }
-    if (this.changes.listening) {
-      this.changes.publishMany(memory, address, { count, keysAt: address + MANY_KEYS, valuesAt, valueRoom: room });
+    if (this.isWatched(address) && count > 0) {
+      const changed = Array.from({ length: count }, (_, i) => {
+        const key = address + MANY_KEYS + i * 8;
+        const value = valuesAt + i * room;
+        return { key: memory.subarray(key, key + keySize), bytes: memory.subarray(value, value + values.stride) };
+      });
+      this.changes.publishMany(memory, words, address, changed);
     }
     return added;
   }

@@ -18,6 +18,7 @@ import { pauseBefore } from '../engine/backoff.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import {
   OP_ADD,
+  OP_CALL,
   OP_PUT,
   OP_PUT_ALL,
   OPERATION_CODE,
@@ -30,6 +31,7 @@ import {
 import { CLIENT_SIGNAL, EXECUTOR_BEAT, STATE_READ_ONLY, STREAMS_HOME } from '../layout/streams.ts';
 import {
   CHANGE_BYTES,
+  CHANGE_DELETE,
   CHANGE_GROUP,
   CHANGE_KEY,
   CHANGE_KEY_LENGTH,
@@ -57,7 +59,7 @@ const LOOKS = 100;
 
 /** Whether an operation may change something that watchers are told of. */
 function tells(op: number): boolean {
-  return (op >= OP_PUT && op <= OP_ADD) || op === OP_PUT_ALL;
+  return (op >= OP_PUT && op <= OP_ADD) || op === OP_PUT_ALL || op === OP_CALL;
 }
 
 /** One thread's way to tell watchers what it changes. */
@@ -146,23 +148,27 @@ export class ChangeWriter {
   }
 
   /**
-   * Marks the writes among records just taken out of a ring, if anybody watches, with their place.
+   * Marks the writes among records just taken out of a ring, if anybody watches, with their place; user-defined commands also
+   * if the replicas have to agree on them.
    * @param words the copy. @param at byte offset of the first record in it. @param position its place in the stream.
    * @returns whether anybody watches.
    */
   stamp(words: Int32Array, at: number, slots: number, position: number, group: number): boolean {
-    if (!this.look()) return false;
-    const flags = (OPERATION_WATCHED | group) << (8 * OPERATION_FLAGS);
+    const watched = this.look();
+    const { calls } = this.streams.shape;
+    if (!watched && !calls) return false;
+    const flags = ((watched ? OPERATION_WATCHED : 0) | group) << (8 * OPERATION_FLAGS);
     for (let slot = 0; slot < slots; ) {
       const record = (at + slot * SLOT) >> 2;
       const word = words[record];
-      if (tells((word >>> (8 * OPERATION_CODE)) & 0xff)) {
+      const op = (word >>> (8 * OPERATION_CODE)) & 0xff;
+      if (watched ? tells(op) : op === OP_CALL) {
         words[record] = word | flags;
         words[record + (OPERATION_RUN >> 2)] = position + slot;
       }
       slot += word >>> 16 || 1;
     }
-    return true;
+    return watched;
   }
 
   /** Publishes what the core has noted, before anything of it is answered. */
@@ -174,35 +180,37 @@ export class ChangeWriter {
   }
 
   /**
-   * Publishes what a command on several keys has written.
-   * @param address of its record. @param keysAt @param valuesAt where its keys and values stand, as far apart as given.
+   * Publishes what a command on several keys has changed.
+   * @param address of its record, which is marked (OPERATION_WATCHED). @param words the same memory. @param changed keys in stored
+   *   order, and values' bytes or none.
    */
   publishMany(
     memory: Uint8Array,
+    words: Int32Array,
     address: number,
-    columns: { count: number; keysAt: number; valuesAt: number; valueRoom: number },
+    changed: readonly { readonly key: Uint8Array; readonly bytes: Uint8Array | undefined }[],
   ): void {
     const flags = memory[address + OPERATION_FLAGS];
-    if ((flags & OPERATION_WATCHED) === 0) return;
-    const { keySize, values } = this.attachment;
-    const { count, keysAt, valuesAt, valueRoom } = columns;
-    const bytes = CHANGE_KEY + 8 + valueRoom;
-    const u8 = new Uint8Array(count * bytes);
-    const words = new Int32Array(u8.buffer);
-    const position = new DataView(memory.buffer).getInt32(address + OPERATION_RUN, true);
-    for (let i = 0; i < count; i++) {
-      const at = i * bytes;
-      words[(at + CHANGE_BYTES) >> 2] = bytes;
-      words[(at + CHANGE_TYPE) >> 2] = CHANGE_PUT;
-      words[(at + CHANGE_GROUP) >> 2] = flags & OPERATION_WATCHED_GROUP;
-      words[(at + CHANGE_POSITION) >> 2] = position;
-      words[(at + CHANGE_KEY_LENGTH) >> 2] = keySize;
-      words[(at + CHANGE_VALUE_LENGTH) >> 2] = values.stride;
-      u8.set(memory.subarray(keysAt + i * 8, keysAt + i * 8 + keySize), at + CHANGE_KEY);
-      const value = valuesAt + i * valueRoom;
-      u8.set(memory.subarray(value, value + values.stride), at + CHANGE_KEY + 8);
+    const padded = (length: number) => (length + 7) & ~7;
+    let total = 0;
+    for (const { key, bytes } of changed) total += CHANGE_KEY + padded(key.length) + padded(bytes?.length ?? 0);
+    const u8 = new Uint8Array(total);
+    const list = new Int32Array(u8.buffer);
+    let at = 0;
+    for (const { key, bytes } of changed) {
+      const valueAt = at + CHANGE_KEY + padded(key.length);
+      const end = valueAt + padded(bytes?.length ?? 0);
+      list[(at + CHANGE_BYTES) >> 2] = end - at;
+      list[(at + CHANGE_TYPE) >> 2] = bytes === undefined ? CHANGE_DELETE : CHANGE_PUT;
+      list[(at + CHANGE_GROUP) >> 2] = flags & OPERATION_WATCHED_GROUP;
+      list[(at + CHANGE_POSITION) >> 2] = words[(address + OPERATION_RUN) >> 2];
+      list[(at + CHANGE_KEY_LENGTH) >> 2] = key.length;
+      list[(at + CHANGE_VALUE_LENGTH) >> 2] = bytes?.length ?? 0;
+      u8.set(key, at + CHANGE_KEY);
+      if (bytes !== undefined) u8.set(bytes, valueAt);
+      at = end;
     }
-    this.append(u8, words, u8.length);
+    this.append(u8, list, total);
   }
 
   /**

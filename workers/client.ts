@@ -7,18 +7,19 @@
  * It is a state machine that never waits; `drive` (blocking) and `pump` (asynchronous) move it on.
  */
 
-import { keepAlive, threadToken } from '#platform';
+import { keepAlive, threadToken, waitAsync } from '#platform';
 import { fail } from '../engine/attachment.ts';
 import { canBlock } from '../engine/backoff.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { KeyOrder, keySize, keyView, writeKey } from '../engine/keys.ts';
+import { type KeyOrder, keyOrder } from '../engine/key-order.ts';
+import { keySize, keyView, writeKey } from '../engine/keys.ts';
 import type { Range } from '../engine/range.ts';
 import { ByteViews, type ValueCodec } from '../engine/values.ts';
 import {
   KEPT_PLACES,
-  MANY_COUNT,
   MANY_KEYS,
   OP_ADD,
+  OP_CALL,
   OP_COMPARE_AND_SET,
   OP_COUNT,
   OP_DELETE,
@@ -32,6 +33,7 @@ import {
   OP_MARKER,
   OP_PUT,
   OP_PUT_ALL,
+  OP_QUERY,
   OP_RANGE,
   OP_READ,
   OPERATION_CLIENT,
@@ -47,6 +49,7 @@ import {
   REPLY_LENGTH_SHIFT,
   REPLY_PAYLOAD,
   SLOT,
+  STATUS_COMMAND_FAILED,
   STATUS_TRUE,
 } from '../layout/operation.ts';
 import {
@@ -67,13 +70,17 @@ import {
   STREAMS_RESENT,
   STREAMS_STATE,
 } from '../layout/streams.ts';
+import { callBytes, decodeFailure, FAILURE_BYTES, type Invocation, writeCall, writeKeys } from './call-record.ts';
 import { stateError } from './failure.ts';
 import { Sampler } from './latency.ts';
 import type { ExecutionModel } from './models/model.ts';
 import { type GroupRun, Multicast } from './multicast.ts';
+import { RangePiece } from './range-piece.ts';
 import { replySize, writtenWord } from './replies.ts';
 import { announcementOf, FULL } from './ring.ts';
 import { groupOf, type Streams } from './streams.ts';
+import { VariableCalls } from './variable-calls.ts';
+import { MOST_ENTRIES, varies } from './variable-commands.ts';
 import type { WaitStrategy } from './waiting.ts';
 
 /** Most commands a client has under way: each has a place of its own among the kept answers. */
@@ -81,18 +88,6 @@ export const WINDOW = KEPT_PLACES;
 
 /** Commands a blocking call encodes before it sends what it has. */
 const EAGER = 256;
-
-/** What an ordered range answers at one place of the order. */
-export class RangePiece {
-  readonly entries: [unknown, unknown][];
-  /** Whether the range goes on behind the last entry. */
-  readonly more: boolean;
-
-  constructor(entries: [unknown, unknown][], more: boolean) {
-    this.entries = entries;
-    this.more = more;
-  }
-}
 
 /** Takes the results of commands as they come. */
 export interface Sink {
@@ -136,6 +131,8 @@ export interface CommandClient {
   readonly rangeLimit: number;
   /** Most keys of one getAll or putAll. */
   readonly manyLimit: number;
+  /** The call as it is sent, checked: what `submit` and `drive` would make of it. @throws ERR_VALUE, ERR_TOO_LARGE */
+  prepare<C extends Omit<Call, 'sink'>>(call: C): C;
   /** Takes a command. */
   submit(call: Call): void;
   /** Carries out the commands that `calls` gives, blocking, until `done`. */
@@ -148,8 +145,11 @@ export interface CommandClient {
   whileWaiting: (() => void) | undefined;
 }
 
-/** Most entries of a range in one reply, and most keys of a command on several keys. */
-export function limitsOf(streams: Streams, keyBytes: number, stride: number): { range: number; many: number } {
+/** Most entries of a range in one reply, and most keys of a command on several keys. (Of what varies in length, as many fit.) */
+export function limitsOf(streams: Streams, keyCode: number, values: ValueCodec): { range: number; many: number } {
+  if (varies(keyCode, values)) return { range: MOST_ENTRIES, many: MOST_ENTRIES };
+  const keyBytes = keySize(keyCode);
+  const { stride } = values;
   const { replyBytes } = streams.shape;
   const reply = Math.min(replyBytes >> 1, 32768) - 64;
   const record = Math.min(reply, streams.maxRun * SLOT) - OPERATION_VALUE;
@@ -165,6 +165,8 @@ export interface ClientParts {
   readonly model: ExecutionModel;
   readonly keyCode: number;
   readonly values: ValueCodec;
+  /** Bytes of the longest value. */
+  readonly longest: number;
   readonly wait: WaitStrategy;
 }
 
@@ -202,6 +204,8 @@ export class Client implements CommandClient {
   private readonly sequences = new Uint32Array(WINDOW);
   /** Keys of a command on several keys. */
   private readonly counts = new Uint32Array(WINDOW);
+  /** User-defined commands under way. */
+  private readonly invocations: (Invocation | undefined)[] = [];
   /** What it takes to send each command again: its groups and its key, or, if it has no one key, its record. */
   private readonly own = new Uint8Array(WINDOW);
   private readonly groups = new Int32Array(WINDOW);
@@ -225,6 +229,8 @@ export class Client implements CommandClient {
   private readonly inbox: ByteViews;
   private readonly rawKey: ByteViews;
   private readonly sampler: Sampler;
+  /** Makes the commands of a store whose keys or values vary in length. */
+  private readonly variable: VariableCalls | undefined;
 
   private readonly overflow: Call[] = [];
   private pumping = false;
@@ -240,7 +246,7 @@ export class Client implements CommandClient {
     this.model = parts.model;
     this.keyCode = keyCode;
     this.keyBytes = keySize(keyCode);
-    this.order = new KeyOrder(keyCode);
+    this.order = keyOrder(keyCode);
     this.values = values;
     this.wait = parts.wait;
     this.id = claimClient(streams);
@@ -266,9 +272,10 @@ export class Client implements CommandClient {
     this.sequence = Atomics.load(this.words, (streams.client(this.id) + CLIENT_SEQUENCE) >> 2);
     this.survives = streams.shape.replicas > 1;
     this.epoch = Atomics.load(this.words, STREAMS_EPOCH >> 2) & ~1;
-    const limits = limitsOf(streams, this.keyBytes, values.stride);
+    const limits = limitsOf(streams, keyCode, values);
     this.rangeLimit = limits.range;
     this.manyLimit = limits.many;
+    this.variable = varies(keyCode, values) ? new VariableCalls(streams, keyCode, values, parts.longest) : undefined;
   }
 
   /** True while the store takes commands and this client was not closed. */
@@ -301,6 +308,7 @@ export class Client implements CommandClient {
     const { op, range } = call;
     const { values, streams, boxes } = this;
     const point = op <= OP_LAST_POINT;
+    const called = op === OP_CALL || op === OP_QUERY ? (call.value as Invocation) : undefined;
     const many = op === OP_GET_ALL || op === OP_PUT_ALL;
     let to = this.allGroups;
     let group = 0;
@@ -308,19 +316,27 @@ export class Client implements CommandClient {
       this.order.take(call.key);
       group = groupOf(this.order.low, this.order.high, streams.shape.groups, this.localBits);
       if (!this.model.toAllGroups(op)) to = 0;
-    } else if (many) {
-      to = this.groupsOf(op, call.key as Column);
-      group = 31 - Math.clz32(to & -to);
+    } else if ((many || called) && call.key !== 'all' && !this.model.toAllGroups(writes(op) ? OP_PUT : OP_GET)) {
+      const own = this.groupsOf(call.key as Column);
+      to = this.besides(own);
+      group = lowestOf(to);
+      // A user-defined command with keys of one group: its executor carries it out alone, in its place of that stream.
+      if (called && (own & (own - 1)) === 0 && to !== this.allGroups) {
+        group = lowestOf(own);
+        to = 0;
+      }
     }
     // With one group, everything is a one-group command.
     if (streams.shape.groups === 1) to = 0;
     const executor = streams.executorOf(group);
     const valueRoom = (values.stride + 7) & ~7;
-    const bytes = many
-      ? MANY_KEYS + (call.key as Column).length * (op === OP_PUT_ALL ? 8 + valueRoom : 8)
-      : op === OP_GET || op === OP_HAS || op === OP_DELETE
-        ? OPERATION_VALUE
-        : OPERATION_VALUE + (op === OP_COMPARE_AND_SET ? 2 * valueRoom : op === OP_RANGE || !point ? 16 : valueRoom);
+    const bytes = called
+      ? callBytes(called)
+      : many
+        ? MANY_KEYS + (call.key as Column).length * (op === OP_PUT_ALL ? 8 + valueRoom : 8)
+        : op === OP_GET || op === OP_HAS || op === OP_DELETE
+          ? OPERATION_VALUE
+          : OPERATION_VALUE + (op === OP_COMPARE_AND_SET ? 2 * valueRoom : op === OP_RANGE || !point ? 16 : valueRoom);
     const slots = (bytes + SLOT - 1) >> 6;
     const bound = this.replyBound(call);
     if (this.expected[executor] + bound > streams.shape.replyBytes) return false;
@@ -344,6 +360,8 @@ export class Client implements CommandClient {
         values.encode(box, at + OPERATION_VALUE, call.value);
         if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
       }
+    } else if (called) {
+      writeCall(box, at, this.order, called);
     } else if (many) {
       this.putColumns(box, at, call.key as Column, op === OP_PUT_ALL ? (call.value as Column) : undefined);
     } else if (op === OP_RANGE || (op === OP_COUNT && range !== undefined)) {
@@ -368,6 +386,7 @@ export class Client implements CommandClient {
     this.bounds[place] = bound;
     this.sequences[place] = this.sequence;
     if (many) this.counts[place] = (call.key as Column).length;
+    if (called) this.invocations[place] = called;
     if (this.survives) {
       this.own[place] = group;
       this.groups[place] = to;
@@ -387,21 +406,27 @@ export class Client implements CommandClient {
     writeKey(this.keyCode, keyView(this.keyCode, box.u8.buffer, at, 1), 0, key);
   }
 
-  /**
-   * Where a command on several keys goes: to all groups of every executor that has one of the keys' groups (to all groups
-   * where the model sends such commands to all). An executor of several groups reads their rings one after the other. If two
-   * commands stood in different ones of its rings it could come to the later one first, and wait there for an executor
-   * that waits for it at the earlier one. So each of its rings has all of its many-group commands, in one order. @throws ERR_KEY
-   */
-  private groupsOf(op: number, keys: Column): number {
-    const { beside } = this;
-    if (this.model.toAllGroups(op === OP_PUT_ALL ? OP_PUT : OP_GET)) return this.allGroups;
-    // Without any key it still needs a place.
-    let mask = keys.length === 0 ? beside[0] : 0;
+  /** The groups of keys, as a bit set. @throws ERR_KEY */
+  private groupsOf(keys: Column): number {
+    const { order, localBits, streams } = this;
+    // Without any key a command still needs a place.
+    let own = keys.length === 0 ? 1 : 0;
     for (let i = 0; i < keys.length; i++) {
-      this.order.take(keys[i]);
-      mask |= beside[groupOf(this.order.low, this.order.high, beside.length, this.localBits)];
+      order.take(keys[i]);
+      own |= 1 << groupOf(order.low, order.high, streams.shape.groups, localBits);
     }
+    return own;
+  }
+
+  /**
+   * Where a command on several keys goes: to all groups of every executor that has one of the keys' groups. An executor of
+   * several groups reads their rings one after the other. If two commands stood in different ones of its rings it could come
+   * to the later one first, and wait there for an executor that waits for it at the earlier one. So each of its rings has all
+   * of its many-group commands, in one order.
+   */
+  private besides(own: number): number {
+    let mask = 0;
+    for (let left = own; left !== 0; left &= left - 1) mask |= this.beside[lowestOf(left)];
     return mask;
   }
 
@@ -412,12 +437,7 @@ export class Client implements CommandClient {
     if (values !== undefined) {
       for (let i = 0; i < keys.length; i++) this.values.encode(box, valuesAt + i * valueRoom, values[i]);
     }
-    box.i32[(at + MANY_COUNT) >> 2] = keys.length;
-    for (let i = 0; i < keys.length; i++) {
-      this.order.take(keys[i]);
-      box.i32[(at + MANY_KEYS + i * 8) >> 2] = this.order.low;
-      box.i32[(at + MANY_KEYS + i * 8 + 4) >> 2] = this.order.high;
-    }
+    writeKeys(box.i32, at, this.order, keys);
   }
 
   /** Whether one more many-group command has room in all boxes. */
@@ -453,8 +473,9 @@ export class Client implements CommandClient {
   }
 
   /** Most bytes a command's reply can take. */
-  private replyBound({ op, key, range }: Call): number {
+  private replyBound({ op, key, value, range }: Call): number {
     const { values, keyBytes } = this;
+    if (op === OP_CALL || op === OP_QUERY) return replySize(Math.max((value as Invocation).bound, FAILURE_BYTES));
     if (op === OP_GET_ALL) {
       const count = (key as Column).length;
       return replySize(((count + 7) & ~7) + count * ((values.stride + 7) & ~7));
@@ -595,7 +616,7 @@ export class Client implements CommandClient {
       taken[executor] = end;
       for (let at = 0; at < length; ) {
         const head = inbox.u32[(at >> 2) + 1];
-        this.settle(executor, inbox.i32[at >> 2], head & 0xff, at + REPLY_PAYLOAD);
+        this.settle(executor, inbox.i32[at >> 2], head & 0xff, at + REPLY_PAYLOAD, head >>> REPLY_LENGTH_SHIFT);
         at += replySize(head >>> REPLY_LENGTH_SHIFT);
         count++;
       }
@@ -604,7 +625,7 @@ export class Client implements CommandClient {
   }
 
   /** Gives a reply to whoever waits for it. A reply that nobody waits for (a second one) is left aside. */
-  private settle(executor: number, sequence: number, status: number, payload: number): void {
+  private settle(executor: number, sequence: number, status: number, payload: number, length: number): void {
     const place = sequence & (WINDOW - 1);
     const sink = this.sinks[place];
     if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
@@ -615,6 +636,10 @@ export class Client implements CommandClient {
     this.expected[this.model.oneStream ? 0 : executor] -= this.bounds[place];
     const op = this.ops[place];
     const index = this.indices[place];
+    if (op === OP_CALL || op === OP_QUERY) {
+      this.settleCall(sink, index, status, place, this.inbox.u8.slice(payload, payload + length));
+      return;
+    }
     if (status > STATUS_TRUE) {
       try {
         fail(status);
@@ -624,6 +649,15 @@ export class Client implements CommandClient {
       return;
     }
     sink.settle(index, this.result(op, status === STATUS_TRUE, payload, place));
+  }
+
+  /** Gives the result of a user-defined command, or why it failed. */
+  private settleCall(sink: Sink, index: number, status: number, place: number, payload: Uint8Array): void {
+    const { command } = this.invocations[place] as Invocation;
+    this.invocations[place] = undefined;
+    if (status === STATUS_TRUE) sink.settle(index, command.result.decode(payload));
+    else if (status === STATUS_COMMAND_FAILED) sink.refuse(index, decodeFailure(payload));
+    else sink.refuse(index, new SabtreeError('ERR_UNKNOWN_COMMAND', `the store has no ${command.name}`, command.name));
   }
 
   /** What a reply's bytes stand for. */
@@ -683,13 +717,33 @@ export class Client implements CommandClient {
 
   /**
    * Runs commands to their end, blocking this thread. Commands given before are sent first.
-   * @param calls gives the next command, or undefined when there is none left.
+   * @param given gives the next command, or undefined when there is none left.
    * @throws ERR_WOULD_BLOCK where the thread may not block; ERR_CLOSED and the like.
    */
-  drive(calls: () => Call | undefined, done: () => boolean): void {
+  drive(given: () => Call | undefined, done: () => boolean): void {
+    const calls = () => {
+      for (;;) {
+        const next = given();
+        if (next === undefined) return undefined;
+        const call = this.translate(next);
+        if (call !== undefined) return call;
+      }
+    };
     if (!canBlock())
       throw new SabtreeError('ERR_WOULD_BLOCK', 'this thread may not block: use the asynchronous methods');
     if (!this.open) throw this.closedError();
+    try {
+      this.carryOut(calls, done);
+    } catch (error) {
+      // What was encoded before a wrong command still goes, and somebody has to see to it.
+      if (error instanceof SabtreeError && this.open) this.startPump();
+      throw error;
+    }
+    // The asynchronous side may be asleep on the flag that this one has cleared: it has to look again.
+    if (this.pumping) this.signal();
+  }
+
+  private carryOut(calls: () => Call | undefined, done: () => boolean): void {
     let next = calls();
     if (next !== undefined) this.admit(next.op);
     while (next !== undefined || !done()) {
@@ -711,8 +765,6 @@ export class Client implements CommandClient {
         throw error;
       }
     }
-    // The asynchronous side may be asleep on the flag that this one has cleared: it has to look again.
-    if (this.pumping) this.signal();
   }
 
   /** Moves this client's futex. */
@@ -750,16 +802,21 @@ export class Client implements CommandClient {
   // --- asynchronous -------------------------------------------------------------------------------------------------
 
   /** Takes a command; it is sent with all others of this turn of the event loop. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED */
-  submit(call: Call): void {
-    this.admit(call.op);
+  submit(given: Call): void {
+    this.admit(given.op);
+    const call = this.translate(given);
+    if (call === undefined) return;
     if (this.overflow.length > 0 || !this.encode(call)) {
       this.overflow.push(this.kept(call));
     }
-    if (!this.pumping) {
-      this.pumping = true;
-      this.release ??= keepAlive();
-      queueMicrotask(this.pump);
-    }
+    this.startPump();
+  }
+
+  private startPump(): void {
+    if (this.pumping) return;
+    this.pumping = true;
+    this.release ??= keepAlive();
+    queueMicrotask(this.pump);
   }
 
   /**
@@ -775,6 +832,12 @@ export class Client implements CommandClient {
       };
       return { op, ...columns, expected: undefined, range, sink, index };
     }
+    // A user-defined command's arguments were encoded when it was given; its keys may be the caller's own array.
+    if (op === OP_CALL || op === OP_QUERY) {
+      const given = call.value as Invocation;
+      const keys = given.keys === 'all' ? given.keys : Array.from(given.keys);
+      return { ...call, key: keys, value: { ...given, keys } };
+    }
     if (op > OP_LAST_POINT) return call;
     this.order.take(key);
     if (op <= OP_HAS || op === OP_DELETE) return call;
@@ -786,6 +849,18 @@ export class Client implements CommandClient {
   private copyOf(value: unknown): unknown {
     this.values.encode(this.copyRoom, 0, value);
     return this.values.decode(this.copyRoom, 0);
+  }
+
+  prepare<C extends Omit<Call, 'sink'>>(call: C): C {
+    return this.variable?.knows(call.op) ? (this.variable.callOf(call as never) as never) : call;
+  }
+
+  /** The call as it is sent; undefined if it was answered here: the store's values do not have that operation. */
+  private translate(call: Call): Call | undefined {
+    if (this.variable === undefined) return call;
+    if (this.variable.knows(call.op)) return this.variable.callOf(call);
+    call.sink.refuse(call.index, new SabtreeError('ERR_UNSUPPORTED', 'add works on numeric values only'));
+    return undefined;
   }
 
   private readonly copyRoom = new ByteViews(1024);
@@ -842,7 +917,7 @@ export class Client implements CommandClient {
         continue;
       }
       // Room in a ring is not told to this signal, so with unsent records it is looked at again soon.
-      const waited = Atomics.waitAsync(words, signal, ticket, this.unsent ? 1 : 1000);
+      const waited = waitAsync(words, signal, ticket, this.unsent ? 1 : 1000);
       if (waited.async) {
         void waited.value.then(this.pump);
         return;
@@ -889,32 +964,46 @@ export class Client implements CommandClient {
   }
 }
 
+/** The lowest member of a bit set. */
+function lowestOf(set: number): number {
+  return 31 - Math.clz32(set & -set);
+}
+
 /** Whether an operation changes anything. */
 function writes(op: number): boolean {
-  return (op > OP_HAS && op <= OP_LAST_POINT) || op === OP_PUT_ALL;
+  return (op > OP_HAS && op <= OP_LAST_POINT) || op === OP_PUT_ALL || op === OP_CALL;
 }
 
 /** Gives a client's slot back. */
 export function leaveClient(streams: Streams, client: number, state = CLIENT_FREE): void {
   const { words } = streams;
   const base = streams.client(client);
-  Atomics.store(words, (base + CLIENT_THREAD) >> 2, 0);
+  const thread = (base + CLIENT_THREAD) >> 2;
+  const token = Atomics.load(words, thread);
   words[(base + CLIENT_TREE_THREADS) >> 2] = 0;
   words[(base + CLIENT_TREE_THREADS + 4) >> 2] = 0;
   Atomics.store(words, (base + CLIENT_STATE) >> 2, state);
+  // Last: nobody claims the slot before, and should this thread die here, the supervisor does it.
+  Atomics.compareExchange(words, thread, token, 0);
 }
 
 /** Claims a free client slot. @throws ERR_CLOSED, ERR_TOO_MANY_THREADS */
 export function claimClient(streams: Streams): number {
   const { words, shape } = streams;
   if (streams.state !== STATE_OPEN && streams.state !== STATE_READ_ONLY) throw stateError(streams);
+  const token = threadToken();
   for (let client = 0; client < shape.clients; client++) {
     const base = streams.client(client);
-    if (Atomics.compareExchange(words, (base + CLIENT_STATE) >> 2, CLIENT_FREE, CLIENT_USED) === CLIENT_FREE) {
+    const state = (base + CLIENT_STATE) >> 2;
+    const thread = (base + CLIENT_THREAD) >> 2;
+    if (Atomics.load(words, state) !== CLIENT_FREE) continue;
+    // Whose it is comes first, so that it is known whenever this thread may die; where nobody could tell, the state decides.
+    if (Atomics.compareExchange(words, thread, 0, token) !== 0) continue;
+    if (Atomics.compareExchange(words, state, CLIENT_FREE, CLIENT_USED) === CLIENT_FREE) {
       Atomics.add(words, (base + CLIENT_GENERATION) >> 2, 1);
-      Atomics.store(words, (base + CLIENT_THREAD) >> 2, threadToken());
       return client;
     }
+    if (token !== 0) Atomics.compareExchange(words, thread, token, 0);
   }
   throw new SabtreeError(
     'ERR_TOO_MANY_THREADS',

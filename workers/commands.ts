@@ -49,12 +49,16 @@ export const COMMANDS = {
 /** Names of the built-in commands. */
 export type CommandName = keyof typeof COMMANDS;
 
+/** A command on one key, as an atomic batch takes it. */
+export type PointCommand<K, V> =
+  | readonly ['get' | 'has' | 'delete', K]
+  | readonly ['put' | 'insert' | 'update' | 'add', K, V]
+  | readonly ['compareAndSet', K, V, V];
+
 /** A command as a batch takes it: its name, then its arguments. */
 export type Command<K, V> =
-  | readonly ['get' | 'has' | 'delete' | 'floor' | 'ceiling' | 'lower' | 'higher', K]
-  | readonly ['put' | 'insert' | 'update', K, V]
-  | readonly ['add', K, V]
-  | readonly ['compareAndSet', K, V, V]
+  | PointCommand<K, V>
+  | readonly ['floor' | 'ceiling' | 'lower' | 'higher', K]
   | readonly ['first' | 'last']
   | readonly ['count', range?: RangeOptions<K>]
   | readonly ['range', RangeOptions<K>?]

@@ -7,13 +7,16 @@
  * command (the original), and looking up its keys.
  */
 import {
+  CALL_ALL_KEYS,
   MANY_COUNT,
   MANY_KEYS,
+  OP_CALL,
   OP_GET,
   OP_GET_ALL,
   OP_HAS,
   OP_LAST_POINT,
   OP_PUT_ALL,
+  OP_QUERY,
   OP_SKIP,
   OP_TAKEOVER,
   OPERATION_KEY,
@@ -22,6 +25,11 @@ import {
 
 /** Names of the ways to find dependencies. */
 export type IndexName = 'pairwise' | 'keys';
+
+/** Whether an operation has a list of keys in its record. */
+function namesKeys(op: number): boolean {
+  return op >= OP_GET_ALL && op <= OP_QUERY;
+}
 
 /** Finds what a command depends on. Ids are those of the set. */
 interface DependencyIndex {
@@ -104,9 +112,10 @@ export class ConflictOrderedSet {
     const keys = this.keys[id];
     this.global[id] = 0;
     this.keyCounts[id] = 1;
-    if (op >= OP_TAKEOVER || (record[0] >>> 8) & OPERATION_RESENT) {
-      // A control command waits for everything, and everything for it. So does a command that comes again, which is rare: it
-      // depends on its own first copy, which may be a read.
+    const all = namesKeys(op) && record[MANY_COUNT >> 2] === CALL_ALL_KEYS;
+    if (op >= OP_TAKEOVER || (record[0] >>> 8) & OPERATION_RESENT || (op === OP_CALL && all)) {
+      // A control command waits for everything, and everything for it; so does one that may write everything. So does a
+      // command that comes again, which is rare: it depends on its own first copy, which may be a read.
       this.writes[id] = 1;
       this.keyCounts[id] = 0;
       this.global[id] = 1;
@@ -114,10 +123,10 @@ export class ConflictOrderedSet {
       this.writes[id] = op === OP_GET || op === OP_HAS ? 0 : 1;
       keys[0] = record[OPERATION_KEY >> 2];
       keys[1] = record[(OPERATION_KEY + 4) >> 2];
-    } else if (op === OP_GET_ALL || op === OP_PUT_ALL) {
+    } else if (namesKeys(op) && !all) {
       const count = record[MANY_COUNT >> 2];
       const pairs = record.subarray(MANY_KEYS >> 2, (MANY_KEYS >> 2) + 2 * count);
-      this.writes[id] = op === OP_PUT_ALL ? 1 : 0;
+      this.writes[id] = op === OP_PUT_ALL || op === OP_CALL ? 1 : 0;
       this.keyCounts[id] = count;
       if (keys.length < 2 * count) this.keys[id] = pairs.slice();
       else keys.set(pairs);

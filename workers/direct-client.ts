@@ -23,9 +23,10 @@ import {
   OP_UPDATE,
 } from '../layout/operation.ts';
 import { STATE_OPEN } from '../layout/streams.ts';
-import { type Call, type CommandClient, claimClient, leaveClient, RangePiece } from './client.ts';
+import { type Call, type CommandClient, claimClient, leaveClient } from './client.ts';
 import { stateError } from './failure.ts';
 import { Sampler } from './latency.ts';
+import { RangePiece } from './range-piece.ts';
 import type { Streams } from './streams.ts';
 
 /** Executes at once; asynchronous calls are answered in a microtask. */
@@ -53,6 +54,10 @@ export class DirectClient implements CommandClient {
   private refuseClosed(): void {
     if (this.closed) throw new SabtreeError('ERR_CLOSED', 'the client was closed');
     if (this.streams.state !== STATE_OPEN) throw stateError(this.streams);
+  }
+
+  prepare<C extends Omit<Call, 'sink'>>(call: C): C {
+    return call;
   }
 
   /** Executes a command, and answers before it returns. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED and what the tree throws */

@@ -7,7 +7,7 @@
 import { expose } from 'comlink';
 import { ownEndpoint } from '#platform';
 import { Attachment } from '../engine/attachment.ts';
-import { ValueCodec, type ValueType } from '../engine/values.ts';
+import { type MovedType, ValueCodec } from '../engine/values.ts';
 import {
   EXECUTOR_KEPT,
   EXECUTOR_RUNNING,
@@ -16,6 +16,9 @@ import {
   EXECUTOR_TREE_THREAD,
 } from '../layout/streams.ts';
 import { allocate } from './applier.ts';
+import { CallRunner, tameClocks } from './call-runner.ts';
+import { CommandTable, checkCommands, importCommands, schemaOf } from './command-table.ts';
+import type { DefinedCommand } from './define-command.ts';
 import { loadReplica } from './durable/load.ts';
 import type { LoadPlan } from './durable/recovery.ts';
 import { type Failure, failureOf } from './failure.ts';
@@ -29,14 +32,18 @@ import { type WaitName, waitStrategy } from './waiting.ts';
 export interface ExecutorConfig {
   readonly streams: SharedArrayBuffer;
   readonly memory: WebAssembly.Memory;
-  /** The value type, or the signature and size of the records, whose schema an executor does not need. */
-  readonly value: ValueType | { readonly signature: string; readonly size: number };
+  /** The value type, or what its schema comes to, which an executor does not need. */
+  readonly value: MovedType;
   readonly model: ModelName;
   readonly replica: number;
   /** Number of the thread in its replica. */
   readonly thread: number;
   readonly wait: WaitName;
   readonly mixer: MixerName;
+  /** URLs of the modules of user-defined commands. */
+  readonly commands: readonly string[];
+  /** Milliseconds that one may take; 0: as long as it likes. */
+  readonly commandTimeout: number;
   /** Present if the replica is being rebuilt. */
   readonly rebuild?: Rebuild;
   /** What the replica is loaded with before it begins. */
@@ -49,21 +56,26 @@ let streams: Streams | undefined;
 let join: (() => boolean) | undefined;
 
 /** Attaches, allocates and loads. Everything that can fail for lack of memory fails here, before the store opens. */
-function prepare(given: ExecutorConfig): Failure | undefined {
+async function prepare(given: ExecutorConfig): Promise<Failure | undefined> {
   try {
-    setUp(given);
+    // The user's modules first: they may fail, and nothing was taken yet.
+    setUp(given, await importCommands(given.commands));
     return undefined;
   } catch (error) {
     return failureOf(error);
   }
 }
 
-function setUp(given: ExecutorConfig): void {
+function setUp(given: ExecutorConfig, commands: readonly DefinedCommand[]): void {
   config = given;
   streams = Streams.attach(given.streams);
   const { replica, rebuild } = given;
-  const values = ValueCodec.opaque(given.value);
-  const attachment = new Attachment(given.memory, undefined, values);
+  const values = codecOf(given.value, commands);
+  const attachment = new Attachment(
+    given.memory,
+    undefined,
+    values.variable === undefined ? values : ValueCodec.opaque(given.value),
+  );
   const own = streams.executor(replica, given.thread);
   // Should this thread be ended, its successor gets its slot and its areas.
   Atomics.store(streams.words, (own + EXECUTOR_TREE_THREAD) >> 2, attachment.thread);
@@ -71,7 +83,11 @@ function setUp(given: ExecutorConfig): void {
   if (given.thread === 0 && streams.shape.replicas > 1) {
     Atomics.store(streams.words, (own + EXECUTOR_KEPT) >> 2, allocate(attachment, streams.shape.clients * 4));
   }
+  checkCommands(commands, attachment.keyCode, values.signature);
+  const table = new CommandTable(commands, attachment.keyCode, values);
+  if (commands.length > 0) tameClocks();
   const parts = {
+    calls: new CallRunner(streams, attachment, values, table, given.commandTimeout, false),
     streams,
     attachment,
     model,
@@ -83,8 +99,21 @@ function setUp(given: ExecutorConfig): void {
   };
   const made = model.thread(parts);
   thread = made;
-  if (given.load !== undefined && given.thread === 0) loadReplica(streams, attachment, replica, given.load);
-  join = rebuild && (() => joinStreams({ ...parts, values }, rebuild, made.readers));
+  if (given.load !== undefined && given.thread === 0) {
+    const replay = new CallRunner(streams, attachment, values, table, given.commandTimeout, true);
+    loadReplica(streams, attachment, replica, given.load, replay);
+  }
+  join = rebuild && (() => joinStreams({ ...parts, values: attachment.values }, rebuild, made.readers));
+}
+
+/** The codec of the store's values: of records only the commands have the schema, and without commands nobody needs it. */
+function codecOf(type: ExecutorConfig['value'], commands: readonly DefinedCommand[]): ValueCodec {
+  if (typeof type === 'string') return new ValueCodec(type);
+  const schema = schemaOf(commands);
+  if (schema === undefined) return ValueCodec.opaque(type);
+  const codec = new ValueCodec(schema);
+  const { signature } = type as { readonly signature: string };
+  return codec.signature === signature ? codec : ValueCodec.opaque(type);
 }
 
 /** Executes until the store closes. @returns undefined, or why this thread, and with it the replica, cannot go on. */
@@ -104,7 +133,7 @@ function run(): Failure | undefined {
 
 /** The control plane of an executor's thread. */
 export interface ExecutorControl {
-  prepare(config: ExecutorConfig): Failure | undefined;
+  prepare(config: ExecutorConfig): Promise<Failure | undefined>;
   run(): Failure | undefined;
 }
 

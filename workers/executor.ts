@@ -33,7 +33,7 @@ import { Applier, allocate } from './applier.ts';
 import { Barrier } from './barrier.ts';
 import { defers, type ExecutionModel, type ModelThread, type ThreadParts } from './models/model.ts';
 import { Multicast } from './multicast.ts';
-import { DirectReplies, REPLY_AREA, REPLY_ROOM, REPLY_RUNS } from './replies.ts';
+import { DirectReplies, REPLY_RUNS, replyArea, replyRoom } from './replies.ts';
 import { RingReader } from './ring.ts';
 import { Signals } from './signals.ts';
 import type { Streams } from './streams.ts';
@@ -98,13 +98,13 @@ export class Executor implements ModelThread {
     const { maxRun } = this.multicast.rings[0];
     const mine = Array.from({ length: groups }, (_, group) => group).filter((g) => streams.executorOf(g) === executor);
     const stages = mine.map(() => allocate(attachment, maxRun * SLOT));
-    const room = allocate(attachment, REPLY_ROOM);
+    const room = allocate(attachment, replyRoom(streams));
     // What a stream holds between two sync points is at most a ring; what an executor holds back comes from its streams.
     const deferred = defers(parts.model) ? 2 * ringSlots * mine.length : 1;
     this.deferral = allocate(attachment, core.deferralSize(deferred));
     core.deferralInit(this.deferral, deferred);
     // Views last: the allocations above may have grown the memory.
-    this.applier = new Applier(streams, attachment, replica, executor);
+    this.applier = new Applier(streams, attachment, replica, executor, parts.calls);
     const { memory } = this.applier;
     const { buffer } = memory;
     this.own = mine.map((group, i) => ({
@@ -118,7 +118,8 @@ export class Executor implements ModelThread {
       standing: 0,
       watched: false,
     }));
-    core.setReplyArea(room, REPLY_AREA, room + REPLY_AREA, REPLY_RUNS);
+    const area = replyArea(streams);
+    core.setReplyArea(room, area, room + area, REPLY_RUNS);
     this.replies = Array.from(
       { length: executors },
       (_, e) => new DirectReplies(streams, core, memory, room, replica, e),

@@ -10,6 +10,7 @@ import { type Range, RangeWalk } from '../engine/range.ts';
 import { TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
 import type { ScalarType } from '../engine/values.ts';
+import type { VariableType } from '../engine/variable-values.ts';
 import { STATUS_TRUE } from '../layout/operation.ts';
 import { STATE_READ_ONLY, STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../layout/streams.ts';
 import { stateError } from './failure.ts';
@@ -21,11 +22,18 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
   private readonly words: Int32Array;
   private readonly attach: (replica: number) => Attachment;
   private readonly attachments: (Attachment | undefined)[] = [];
+  /** Whether values are of fixed size, and so read without a look at the tree. */
+  private readonly fixed: boolean;
   /** The home replica's epoch that `attachment` belongs to. */
   private epoch: number;
 
   /** @param attach attaches this thread to a replica's tree. */
-  constructor(streams: Streams, attach: (replica: number) => Attachment, key: KeyType, value: ScalarType | 'record') {
+  constructor(
+    streams: Streams,
+    attach: (replica: number) => Attachment,
+    key: KeyType,
+    value: ScalarType | VariableType | 'record',
+  ) {
     const { home, epoch } = homeOf(streams);
     const attachment = attach(home);
     super(attachment, key, value);
@@ -34,6 +42,7 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
     this.attach = attach;
     this.attachments[home] = attachment;
     this.epoch = epoch;
+    this.fixed = attachment.values.variable === undefined;
     attachment.isStale = this.isStale;
   }
 
@@ -74,7 +83,7 @@ export class HomeReader<K, V> extends TreeReader<K, V> {
 
   override get(key: K): V | undefined {
     const { attachment, words } = this;
-    if (words[STREAMS_EPOCH >> 2] === this.epoch) {
+    if (this.fixed && words[STREAMS_EPOCH >> 2] === this.epoch) {
       attachment.key.set(0, key);
       const status = this.core.get();
       if (status <= STATUS_TRUE && words[STREAMS_EPOCH >> 2] === this.epoch) {

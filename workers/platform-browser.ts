@@ -1,46 +1,37 @@
 import type { Endpoint } from 'comlink';
 import { SabtreeError } from '../engine/errors.ts';
+import { startChild } from './browser/start.ts';
 import type { Files } from './durable/files.ts';
 import type { ChildThread } from './platform.ts';
 
 /** Starts an executor's thread. */
 export function startExecutorThread(name: string): ChildThread {
-  return child(new Worker(new URL('./executor-worker.js', import.meta.url), { type: 'module', name }));
+  return startChild('executor', name);
 }
 
-/** Starts a log's thread. */
-export function startLogThread(name: string): ChildThread {
-  return child(new Worker(new URL('./durable/log-worker.js', import.meta.url), { type: 'module', name }));
+/** A page has no files, so it has no log. */
+export function startLogThread(_name: string): ChildThread {
+  return noFiles();
 }
 
 /** Starts a thread that copies a replica into a snapshot. */
 export function startSnapshotThread(name: string): ChildThread {
-  return child(new Worker(new URL('./durable/snapshot-worker.js', import.meta.url), { type: 'module', name }));
+  return startChild('snapshot', name);
 }
+
+/** Milliseconds in which the browser may clear away a supervisor's ended threads before it ends the supervisor. */
+const CLEARING = 100;
 
 /** Starts a supervisor's thread. */
 export function startSupervisorThread(name: string): ChildThread {
-  return child(new Worker(new URL('./supervisor-worker.js', import.meta.url), { type: 'module', name }));
-}
-
-function child(worker: Worker): ChildThread {
-  const listeners: ((error: unknown) => void)[] = [];
-  const ended = (error: unknown) => {
-    for (const listener of listeners.splice(0)) listener(error);
-  };
-  worker.addEventListener('error', (event) => ended(event.error ?? event.message));
+  const thread = startChild('supervisor', name);
   return {
-    endpoint: worker,
-    terminate() {
-      worker.terminate();
-      ended(undefined);
-      return Promise.resolve();
-    },
-    onEnd(listener) {
-      listeners.push(listener);
-    },
-    onMessage(listener) {
-      worker.addEventListener('message', ({ data }) => listener(data));
+    ...thread,
+    // A worker that is terminated while one of its own workers is just ending may keep its system thread (seen in Chromium 150;
+    // its scripts have ended nevertheless).
+    async terminate() {
+      await new Promise((resolve) => setTimeout(resolve, CLEARING));
+      await thread.terminate();
     },
   };
 }
@@ -50,17 +41,26 @@ export function ownEndpoint(): Endpoint {
   return globalThis as unknown as Endpoint;
 }
 
+/**
+ * Runs `body`. A browser has nothing that could stop it: an endless one takes its replica out, and those that run it as well
+ * (the store's `stallTimeout`).
+ */
+export function guarded(_limit: number, body: () => void): boolean {
+  body();
+  return true;
+}
+
 /** A page lives as long as it is open. */
 export function keepAlive(): () => void {
   return () => {};
 }
 
 /** A page has no files: snapshots go to writables there, and come from bytes. */
-export const files: Files = new Proxy({} as Files, {
-  get() {
-    throw new SabtreeError('ERR_UNSUPPORTED', 'there are no files here');
-  },
-});
+export const files: Files = new Proxy({} as Files, { get: noFiles });
+
+function noFiles(): never {
+  throw new SabtreeError('ERR_UNSUPPORTED', 'a browser has no files: use streams and bytes');
+}
 
 /** Logical processors. */
 export function availableParallelism(): number {
@@ -72,14 +72,13 @@ export function tellParent(message: unknown): void {
   postMessage(message);
 }
 
-/** A browser does not tell whether another thread lives. */
-export function threadToken(): number {
-  return 0;
-}
-
-export function threadLives(_token: number): boolean {
-  return true;
-}
+/**
+ * A number by which other threads can see whether this one lives: `ownThread` brings it about, and until then it is 0.
+ * `threadLives` learns of a death a moment after it.
+ */
+export { ownToken as threadToken, takeToken as ownThread, tokenLives as threadLives } from './browser/life.ts';
+/** Waits for another thread without blocking this one. */
+export { waitAsync } from './browser/wait-async.ts';
 
 /** A browser has no environment variables, and no sockets to listen on. */
 export function environment(_name: string): string | undefined {

@@ -5,26 +5,27 @@
  */
 import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import type { FixedKeys } from '../engine/key-views.ts';
 import { treeDigest } from '../engine/stats.ts';
 import type { ValueCodec } from '../engine/values.ts';
+import { KEPT_ANSWERED, KEPT_BLOB, KEPT_PLACES, KEPT_SIZE, KEPT_STATUS } from '../layout/operation.ts';
 import {
-  KEPT_ANSWERED,
-  KEPT_PLACES,
-  KEPT_SIZE,
-  KEPT_STATUS,
-  STATUS_BUSY,
-  STATUS_NO_MEMORY,
-  STATUS_TRUE,
-} from '../layout/operation.ts';
-import { CUT_COPIED, CUT_LOADED, CUT_REACHED, CUT_SOURCE, EXECUTOR_KEPT, STATE_READ_ONLY } from '../layout/streams.ts';
-import { BATCH, SCAN_HAS_LOWER, SCAN_LOWER_EXCLUSIVE } from '../layout/tree-memory.ts';
+  CUT_COPIED,
+  CUT_LOADED,
+  CUT_REACHED,
+  CUT_SOURCE,
+  CUT_TAKEN,
+  EXECUTOR_KEPT,
+  STATE_READ_ONLY,
+  VERIFY_MADE,
+  VERIFY_TAKEN,
+} from '../layout/streams.ts';
+import { BLOB_BYTES } from '../layout/tree-memory.ts';
+import { copyEntries, loadEntries, type Piece } from './entries.ts';
 import type { Rebuild } from './models/model.ts';
 import type { RingReader } from './ring.ts';
+import { Signals } from './signals.ts';
 import type { Streams } from './streams.ts';
-
-/** Part of a full node that a loaded one fills: as after random inserts, so that the next ones need no splits. */
-const FILL = 0.7;
+import type { WaitStrategy } from './waiting.ts';
 
 /** What a thread that joins has. */
 export interface JoinParts {
@@ -33,13 +34,7 @@ export interface JoinParts {
   readonly values: ValueCodec;
   readonly replica: number;
   readonly thread: number;
-}
-
-/** Entries as they stand in nodes: raw keys and values. */
-export interface Piece {
-  readonly keys: Uint8Array;
-  readonly values: Uint8Array;
-  readonly count: number;
+  readonly wait: WaitStrategy;
 }
 
 /**
@@ -58,9 +53,18 @@ export function joinStreams(parts: JoinParts, rebuild: Rebuild, readers: readonl
     for (const reader of skipping) if (reader.skipPast(number)) skipping.delete(reader);
     for (const reader of readers) if (!skipping.has(reader)) reader.hoard();
   };
-  const waitFor = (word: number): boolean => {
+  // What execute-verify's replicas wait for each other for (see `VERIFY_TAKEN`): the batches before the cut are none of this
+  // replica's, and nobody may wait for it to take them, for then they might never come to the cut.
+  const taken = (streams.verifyAt + VERIFY_TAKEN + replica * 64) >> 2;
+  const signals = new Signals(streams, replica, thread, parts.wait);
+  const passCuts = () => {
+    Atomics.store(words, taken, Atomics.load(words, (streams.verifyAt + VERIFY_MADE) >> 2));
+    for (let other = 0; other < streams.shape.replicas; other++) if (other !== replica) signals.wake(0, other);
+  };
+  const waitFor = (word: number, meanwhile = () => {}): boolean => {
     for (;;) {
       follow();
+      if (Atomics.load(words, word >> 2) !== number) meanwhile();
       const value = Atomics.load(words, word >> 2);
       if (value === number && skipping.size === 0) return true;
       if (!going()) return false;
@@ -68,7 +72,9 @@ export function joinStreams(parts: JoinParts, rebuild: Rebuild, readers: readonl
     }
   };
   if (thread !== 0) return waitFor(CUT_LOADED);
-  if (!waitFor(CUT_REACHED)) return false;
+  if (!waitFor(CUT_REACHED, passCuts)) return false;
+  // From here on they are its own. The source stands, so none of them was made over meanwhile.
+  Atomics.store(words, taken, words[CUT_TAKEN >> 2]);
   const copy = copySource(parts, rebuild, follow);
   Atomics.store(words, CUT_COPIED >> 2, number);
   Atomics.notify(words, CUT_COPIED >> 2);
@@ -93,30 +99,9 @@ function copySource(parts: JoinParts, { source }: Rebuild, follow: () => void): 
   }
 }
 
-/** Copies all entries of a tree that nobody changes. @param follow called after each piece. */
-export function copyEntries(from: Attachment, follow: () => void): Piece[] {
-  const pieces: Piece[] = [];
-  let flags = 0;
-  for (;;) {
-    const scan = () => from.core.scan(flags, from.scanCapacity);
-    from.settle(scan(), scan);
-    const { count, scanValues } = from;
-    const { raw: keys } = from.scanKeys as FixedKeys;
-    const { raw } = scanValues;
-    pieces.push({
-      keys: new Uint8Array(keys.buffer, keys.byteOffset, count * from.keySize).slice(),
-      values: new Uint8Array(raw.buffer, raw.byteOffset, count * from.values.stride).slice(),
-      count,
-    });
-    if (!from.more) return pieces;
-    from.key.set(0, keys[count - 1]);
-    flags = SCAN_HAS_LOWER | SCAN_LOWER_EXCLUSIVE;
-    follow();
-  }
-}
-
 /** Copies the kept answers; here they count as not answered. */
-function copyKept({ streams, attachment, replica }: JoinParts, source: WebAssembly.Memory): void {
+function copyKept(parts: JoinParts, source: WebAssembly.Memory): void {
+  const { streams, attachment, replica } = parts;
   const { words, shape } = streams;
   const { core, memory } = attachment;
   const from = Atomics.load(words, (streams.executor(words[CUT_SOURCE >> 2], 0) + EXECUTOR_KEPT) >> 2);
@@ -132,43 +117,26 @@ function copyKept({ streams, attachment, replica }: JoinParts, source: WebAssemb
     const own = new Uint32Array(memory.buffer);
     own.set(theirs.subarray(table >> 2, (table + KEPT_PLACES * KEPT_SIZE) >> 2), mine >> 2);
     for (let place = 0; place < KEPT_PLACES; place++) {
-      own[(mine + place * KEPT_SIZE + KEPT_STATUS) >> 2] &= ~KEPT_ANSWERED;
+      const entry = mine + place * KEPT_SIZE;
+      own[(entry + KEPT_STATUS) >> 2] &= ~KEPT_ANSWERED;
+      const blob = own[(entry + KEPT_BLOB) >> 2];
+      if (blob !== 0) copyResult(parts, theirs, blob, entry, own[(entry + KEPT_BLOB + 4) >> 2]);
     }
     own[(to >> 2) + client] = mine;
   }
 }
 
-/**
- * Loads entries, in the order of their keys, into an empty tree that nobody else writes to.
- * @throws ERR_MEMORY_EXHAUSTED; ERR_CORRUPT if they are not in order.
- */
-export function loadEntries(attachment: Attachment, pieces: Iterable<Piece>, follow: () => void): void {
-  const { core, keySize, values } = attachment;
-  const { leafCapacity, branchCapacity, leafMinimum, branchMinimum } = attachment.shape();
-  const fill = (capacity: number, least: number) => Math.max(least, Math.ceil(capacity * FILL));
-  accept(core.bulkBegin(fill(leafCapacity, leafMinimum), fill(branchCapacity, branchMinimum)));
-  const { batchValues } = attachment;
-  const { raw: batchKeys } = attachment.batchKeys as FixedKeys;
-  const keyBytes = new Uint8Array(batchKeys.buffer, batchKeys.byteOffset, BATCH * keySize);
-  const { raw } = batchValues;
-  const valueBytes = new Uint8Array(raw.buffer, raw.byteOffset, BATCH * values.stride);
-  for (const { keys, values: stored, count } of pieces) {
-    for (let at = 0; at < count; at += BATCH) {
-      const end = Math.min(count, at + BATCH);
-      keyBytes.set(keys.subarray(at * keySize, end * keySize));
-      valueBytes.set(stored.subarray(at * values.stride, end * values.stride));
-      accept(core.bulkAppend(end - at));
-    }
-    follow();
-  }
-  accept(core.bulkEnd());
-}
-
-function accept(status: number): void {
-  if (status === STATUS_TRUE) return;
-  if (status === STATUS_NO_MEMORY) {
-    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', 'the replica cannot be loaded: its memory is too small', status);
-  }
-  if (status === STATUS_BUSY) throw new SabtreeError('ERR_CORRUPT', 'somebody else writes into a tree being loaded');
-  throw new SabtreeError('ERR_CORRUPT', 'the replica cannot be loaded: entries are not in order', status);
+/** Copies a kept payload of more than 8 bytes from another replica's blob. */
+function copyResult(
+  { attachment, replica }: JoinParts,
+  theirs: Uint32Array,
+  blob: number,
+  entry: number,
+  length: number,
+): void {
+  const at = attachment.core.keepBlob(entry, length) >>> 0;
+  if (at === 0) throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `replica ${replica} has no memory for kept answers`);
+  attachment.memory.grow(0);
+  const from = new Uint8Array(theirs.buffer, blob + BLOB_BYTES, length);
+  new Uint8Array(attachment.memory.buffer, at, length).set(from);
 }

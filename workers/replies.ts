@@ -15,14 +15,22 @@ import {
   REPLY_RUN_START,
 } from '../layout/operation.ts';
 import { CLIENT_SIGNAL, CLIENT_SLEEPING, CLIENT_WRITTEN, STREAMS_HOME } from '../layout/streams.ts';
+import { mostAnswer } from './call-record.ts';
 import type { Streams } from './streams.ts';
 
 /** Bytes of replies that the core gathers before they are handed on. */
-export const REPLY_AREA = 65536;
+const REPLY_AREA = 65536;
 /** Most clients whose replies are gathered at a time. */
 export const REPLY_RUNS = 256;
+/** Bytes of an area in a store: it also holds the largest single reply. */
+export function replyArea({ shape }: Streams): number {
+  return Math.max(REPLY_AREA, replySize(mostAnswer(shape.replyBytes)));
+}
+
 /** Bytes of an area and its table. */
-export const REPLY_ROOM = REPLY_AREA + REPLY_RUNS * REPLY_RUN_SIZE;
+export function replyRoom(streams: Streams): number {
+  return replyArea(streams) + REPLY_RUNS * REPLY_RUN_SIZE;
+}
 
 /** Takes the replies of an Applier. */
 export interface ReplySink {
@@ -44,14 +52,14 @@ export class DirectReplies implements ReplySink {
   private readonly writer: ReplyWriter;
 
   /**
-   * @param room address of REPLY_ROOM bytes, which the core must know as its area (`setReplyArea`).
+   * @param room address of `replyRoom` bytes, which the core must know as its area (`setReplyArea`).
    * @param executor whose reply rings to write.
    */
   constructor(streams: Streams, core: Core, memory: Uint8Array, room: number, replica: number, executor: number) {
     this.streams = streams;
     this.core = core;
     this.memory = memory;
-    this.table = new Uint32Array(memory.buffer, room + REPLY_AREA, (REPLY_RUNS * REPLY_RUN_SIZE) / 4);
+    this.table = new Uint32Array(memory.buffer, room + replyArea(streams), (REPLY_RUNS * REPLY_RUN_SIZE) / 4);
     this.replica = replica;
     this.writer = new ReplyWriter(streams, executor);
   }
@@ -117,14 +125,16 @@ export class ReplyWriter {
   private readonly words: Int32Array;
   private readonly executor: number;
   private readonly mask: number;
-  private readonly single = new Uint8Array(65536 + REPLY_PAYLOAD);
-  private readonly singleWords = new Uint32Array(this.single.buffer);
+  private readonly single: Uint8Array;
+  private readonly singleWords: Uint32Array;
 
   constructor(streams: Streams, executor: number) {
     this.streams = streams;
     this.words = streams.words;
     this.executor = executor;
     this.mask = streams.shape.replyBytes - 1;
+    this.single = new Uint8Array(replyArea(streams));
+    this.singleWords = new Uint32Array(this.single.buffer);
   }
 
   /** Appends `length` bytes of whole replies to a client's ring and wakes the client if it sleeps. */

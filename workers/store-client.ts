@@ -1,12 +1,17 @@
+import { ownThread } from '#platform';
 import type { Attachment } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
-import { isKey, type KeyType, keySize, refuseKey } from '../engine/keys.ts';
+import { checkKey, type KeyOrder, keyOrder } from '../engine/key-order.ts';
+import { isVariable, type KeyType } from '../engine/keys.ts';
 import { type Range, type RangeOptions, rangeOf } from '../engine/range.ts';
 import { keyCode } from '../engine/shape.ts';
 import { attachReader, type Column, SharedTree, type TreeReader } from '../engine/shared-tree.ts';
 import { ByteViews, type ScalarType, ValueCodec, type ValueType } from '../engine/values.ts';
+import { prefixRange } from '../engine/variable-keys.ts';
+import type { VariableType } from '../engine/variable-values.ts';
 import {
   OP_ADD,
+  OP_CALL,
   OP_CEILING,
   OP_COMPARE_AND_SET,
   OP_COUNT,
@@ -23,22 +28,30 @@ import {
   OP_LOWER,
   OP_PUT,
   OP_PUT_ALL,
+  OP_QUERY,
   OP_RANGE,
   OP_READ,
   OP_UPDATE,
+  SLOT,
 } from '../layout/operation.ts';
 import { STATE_READ_ONLY } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
-import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, RangePiece, type Sink } from './client.ts';
-import { type Command, commandCode, type Result } from './commands.ts';
+import { atomicCommand, compareAndSetAllCommand, isNumeric } from './built-in-commands.ts';
+import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT } from './call-record.ts';
+import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, type Sink } from './client.ts';
+import { isCommand, type KnownCommand, type RunnableCommand } from './command-table.ts';
+import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
+import type { DefinedCommand } from './define-command.ts';
 import { DirectClient } from './direct-client.ts';
 import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
 import { inTurns } from './in-turns.ts';
 import { modelOf } from './models/index.ts';
 import type { ExecutionModel, ModelName } from './models/model.ts';
+import { RangePiece } from './range-piece.ts';
 import { epochOf, readStanding } from './reading.ts';
 import { Streams } from './streams.ts';
+import { refuseLong } from './variable-calls.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 import { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './watch.ts';
 
@@ -55,13 +68,17 @@ export interface StoreHandle {
   /** The key type's name. */
   readonly key: KeyType;
   /** The value type's name; 'record' if it is a schema, which then has to be given to `connect` as well. */
-  readonly value: ScalarType | 'record';
+  readonly value: ScalarType | VariableType | 'record';
+  /** Most bytes of a value. */
+  readonly maxValue: number;
   /** The execution model's name. */
   readonly model: ModelName;
   /** Executors of each replica. */
   readonly executors: number;
   /** How the store's threads wait, and its clients unless they say otherwise. */
   readonly wait: WaitName;
+  /** The user-defined commands that the store knows. */
+  readonly commands: readonly KnownCommand[];
 }
 
 /** Options of `connect`. */
@@ -111,7 +128,8 @@ class BatchSink implements Sink {
   }
 
   refuse(index: number, error: SabtreeError): void {
-    if (error.code !== 'ERR_UNSUPPORTED' && error.code !== 'ERR_UNKNOWN_COMMAND') this.lost ??= error;
+    const own = error.code === 'ERR_UNSUPPORTED' || error.code === 'ERR_UNKNOWN_COMMAND' || isCommandError(error.code);
+    if (!own) this.lost ??= error;
     this.settle(index, error);
   }
 }
@@ -142,6 +160,7 @@ export class StoreClient<K = number, V = number> {
   /** @internal */
   readonly streams: Streams;
   private readonly keyType: number;
+  private readonly order: KeyOrder;
   private readonly codec: ValueCodec;
   private readonly probe = new ByteViews(1024);
   private left = false;
@@ -158,6 +177,7 @@ export class StoreClient<K = number, V = number> {
     this.handle = handle;
     this.streams = streams;
     this.keyType = keyCode(handle.key);
+    this.order = keyOrder(this.keyType);
     this.codec = new ValueCodec(type as ValueType);
     if (!Array.isArray(handle.memories) || handle.memories.length !== streams.shape.replicas) {
       throw new SabtreeError('ERR_NOT_A_TREE', "the handle lacks the replicas' memories", handle.memories);
@@ -170,6 +190,7 @@ export class StoreClient<K = number, V = number> {
         { sabtree: 'tree', layout, memory: memories[replica], key, value },
         { value: type as ValueType },
         (thread) => noteTreeThread(streams, client.id, replica, thread),
+        client.id + 1,
       ).attachment;
     try {
       this.tree = new HomeReader<K, V>(streams, attach, key, value);
@@ -183,7 +204,8 @@ export class StoreClient<K = number, V = number> {
   private makeClient(model: ExecutionModel, type: ValueType, wait: WaitName): CommandClient {
     const { streams, codec: values, keyType: keyCode, handle } = this;
     if (model.replicated) {
-      return new Client({ streams, model, keyCode, values, wait: waitStrategy(wait, streams.roomy) });
+      const { maxValue: longest } = handle;
+      return new Client({ streams, model, keyCode, values, longest, wait: waitStrategy(wait, streams.roomy) });
     }
     const { layout, memories, key, value } = handle;
     const tree = SharedTree.attach<unknown, unknown>(
@@ -191,7 +213,7 @@ export class StoreClient<K = number, V = number> {
       { value: type },
     );
     try {
-      const limits = limitsOf(streams, keySize(keyCode), values.stride);
+      const limits = limitsOf(streams, keyCode, values);
       return new DirectClient(streams, tree, limits.range, limits.many);
     } catch (error) {
       tree.close();
@@ -430,7 +452,8 @@ export class StoreClient<K = number, V = number> {
   }
 
   /** The commands a range takes, one after the other, each made from the reply to the last. */
-  private *pieces(options: RangeOptions<K> | undefined): Generator<Range, [K, V][], RangePiece | undefined> {
+  private *pieces(given: RangeOptions<K> | undefined): Generator<Range, [K, V][], RangePiece | undefined> {
+    const options = this.plain(given);
     const { limit = Number.POSITIVE_INFINITY, reverse = false } = options ?? {};
     const all: [K, V][] = [];
     let next = this.checkedRange(options);
@@ -447,12 +470,25 @@ export class StoreClient<K = number, V = number> {
   }
 
   private checked(key: K): K {
-    if (!isKey(this.keyType, key)) refuseKey(this.keyType, key);
+    checkKey(this.keyType, key);
     return key;
   }
 
+  /** A range whose prefix has become bounds. @throws ERR_ARGUMENT, ERR_KEY */
+  private plain(options: RangeOptions<K> | undefined): RangeOptions<K> | undefined {
+    if (options?.prefix === undefined) return options;
+    const { prefix, ...rest } = options;
+    // Together with bounds it is refused as it stands.
+    rangeOf(options);
+    if (!isVariable(this.keyType)) {
+      throw new SabtreeError('ERR_ARGUMENT', 'a prefix is for keys that are strings, bytes or tuples', prefix);
+    }
+    const { from, end } = prefixRange(this.keyType, prefix);
+    return { ...rest, gte: from as K, ...(end !== undefined && { lt: end as K }) };
+  }
+
   private checkedRange(options: RangeOptions<K> | undefined): Range {
-    const range = rangeOf(options);
+    const range = rangeOf(this.plain(options));
     if (range.lower !== undefined) this.checked(range.lower as K);
     if (range.upper !== undefined) this.checked(range.upper as K);
     return range;
@@ -541,6 +577,172 @@ export class StoreClient<K = number, V = number> {
     return keys;
   }
 
+  // --- commands that the user defined -------------------------------------------------------------------------------
+
+  /**
+   * Gives a command that the user defined: every replica carries it out as one step, at one place of the order, all or
+   * nothing. If all its keys are of one group it costs that group's executor; if not, those of its groups stand for a moment
+   * (with `keys: 'all'` all executors). Direct reads of `tree` may see some of its writes before the others.
+   * @returns what it returns.
+   * @throws ERR_VALUE, ERR_KEY for wrong arguments; ERR_COMMAND_FAILED with what it threw, ERR_UNDECLARED_KEY,
+   *   ERR_COMMAND_TIMEOUT: nothing was written then; ERR_UNKNOWN_COMMAND if `open` did not name its module;
+   *   ERR_SCHEMA_MISMATCH if it differs from that one; ERR_TOO_LARGE; ERR_UNSUPPORTED with the model direct
+   */
+  async call<A, R>(command: DefinedCommand<K, V, A, R>, args: A): Promise<R> {
+    return this.askCall(this.callOf(command as DefinedCommand, args)) as Promise<R>;
+  }
+  /** Like `call`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
+  callSync<A, R>(command: DefinedCommand<K, V, A, R>, args: A): R {
+    return this.askCallSync(this.callOf(command as DefinedCommand, args)) as R;
+  }
+
+  private callOf(command: DefinedCommand, args: unknown): Invocation {
+    this.refuseDirect('user-defined commands');
+    if (!isCommand(command)) {
+      throw new SabtreeError(
+        'ERR_ARGUMENT',
+        `call takes a command made by defineCommand, got ${show(command)}`,
+        command,
+      );
+    }
+    const known = this.handle.commands.find(({ name }) => name === command.name);
+    if (known === undefined) {
+      const names = this.handle.commands.map(({ name }) => name).join(', ');
+      throw new SabtreeError(
+        'ERR_UNKNOWN_COMMAND',
+        `the store has no command ${show(command.name)}${names === '' ? '' : `, but ${names}`}: see open's option commands`,
+        command.name,
+      );
+    }
+    if (known.signature !== command.signature) {
+      throw new SabtreeError(
+        'ERR_SCHEMA_MISMATCH',
+        `${command.name} is ${command.signature} here, and ${known.signature} in the store`,
+        command.name,
+      );
+    }
+    // A copy: the bytes are the payload's until its next use.
+    const bytes = command.args.encode(args).slice();
+    const keys = command.keys(args);
+    if (keys !== 'all') this.checkKeys(keys);
+    return invocation(this.order, command, keys, bytes, command.maxResult);
+  }
+
+  private checkKeys(keys: unknown): void {
+    if (typeof keys !== 'object' || keys === null || !Number.isInteger((keys as Column<K>).length)) {
+      throw new SabtreeError('ERR_ARGUMENT', `keys are an array, a typed array or 'all', got ${show(keys)}`, keys);
+    }
+    const list = keys as Column<K>;
+    for (let i = 0; i < list.length; i++) this.checked(list[i]);
+  }
+
+  private refuseDirect(what: string): void {
+    if (modelOf(this.handle.model).replicated) return;
+    throw new SabtreeError('ERR_UNSUPPORTED', `the model direct has no order that ${what} could have a place in`);
+  }
+
+  private askCall(invocation: Invocation): Promise<unknown> {
+    this.checkRoom(invocation);
+    return this.ask(invocation.command.readOnly ? OP_QUERY : OP_CALL, invocation.keys, invocation);
+  }
+
+  private askCallSync(invocation: Invocation): unknown {
+    this.checkRoom(invocation);
+    return this.askSync(invocation.command.readOnly ? OP_QUERY : OP_CALL, invocation.keys, invocation);
+  }
+
+  /** Refuses what fits into no ring, or whose answer into no reply. */
+  private checkRoom(invocation: Invocation): void {
+    const { command, keys, bytes, bound } = invocation;
+    const size = callBytes(invocation);
+    const most = this.streams.maxRun * SLOT;
+    if (size > most) {
+      const what = `${command.name} with ${keys === 'all' ? 0 : keys.length} keys and ${bytes.length} bytes of arguments`;
+      throw new SabtreeError(
+        'ERR_TOO_LARGE',
+        `${what} takes ${size} bytes, at most ${most} fit into one command`,
+        size,
+      );
+    }
+    if (bound > MOST_RESULT) {
+      throw new SabtreeError(
+        'ERR_TOO_LARGE',
+        `${command.name} may answer ${bound} bytes, at most ${MOST_RESULT} fit`,
+        bound,
+      );
+    }
+  }
+
+  private built: { atomic: RunnableCommand; compareAndSetAll: RunnableCommand } | undefined;
+
+  private get builtIn(): { atomic: RunnableCommand; compareAndSetAll: RunnableCommand } {
+    this.built ??= { atomic: atomicCommand(this.codec), compareAndSetAll: compareAndSetAllCommand(this.codec) };
+    return this.built;
+  }
+
+  /**
+   * Several commands on one key each as one step, one after the other and with nothing between them: no command sees some of
+   * their writes only. (Direct reads of `tree` may.) Each sees what those before it have done; a conditional one that does
+   * nothing (an `insert` of what is there) does not keep the others from what they do: see `compareAndSetAll` for that.
+   * @returns the results in order.
+   * @throws ERR_UNSUPPORTED for `add` on values that are no numbers, and with the model direct; ERR_TOO_LARGE
+   */
+  async atomic(commands: readonly PointCommand<K, V>[]): Promise<Result<K, V>[]> {
+    return (await this.askCall(this.atomicOf(commands))) as Result<K, V>[];
+  }
+  /** Like `atomic`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
+  atomicSync(commands: readonly PointCommand<K, V>[]): Result<K, V>[] {
+    return this.askCallSync(this.atomicOf(commands)) as Result<K, V>[];
+  }
+
+  private atomicOf(commands: readonly PointCommand<K, V>[]): Invocation {
+    this.refuseDirect('an atomic batch');
+    const calls = this.calls(commands);
+    const wrong = calls.find(({ op }) => op > OP_LAST_POINT);
+    if (wrong !== undefined) {
+      const command = commands[wrong.index];
+      throw new SabtreeError('ERR_ARGUMENT', `atomic takes commands on one key, got ${show(command[0])}`, command);
+    }
+    if (!isNumeric(this.codec.code) && calls.some(({ op }) => op === OP_ADD)) {
+      throw new SabtreeError('ERR_UNSUPPORTED', 'add works on numeric values only');
+    }
+    const keys = calls.map(({ key }) => key);
+    const command = this.builtIn.atomic;
+    const bound = Math.min(MOST_RESULT, calls.length * (5 + this.handle.maxValue));
+    return invocation(this.order, command, keys, command.args.encode(calls), bound);
+  }
+
+  /**
+   * Writes several entries if all of them are as expected, byte for byte; otherwise none. An `expected` of undefined means that
+   * the key must be absent, a `value` of undefined removes it.
+   * @returns whether it did. @throws ERR_ARGUMENT, ERR_TOO_LARGE; ERR_UNSUPPORTED with the model direct
+   */
+  async compareAndSetAll(
+    entries: readonly (readonly [key: K, expected: V | undefined, value: V | undefined])[],
+  ): Promise<boolean> {
+    return (await this.askCall(this.compareOf(entries))) as boolean;
+  }
+  /** Like `compareAndSetAll`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
+  compareAndSetAllSync(
+    entries: readonly (readonly [key: K, expected: V | undefined, value: V | undefined])[],
+  ): boolean {
+    return this.askCallSync(this.compareOf(entries)) as boolean;
+  }
+
+  private compareOf(
+    entries: readonly (readonly [key: K, expected: V | undefined, value: V | undefined])[],
+  ): Invocation {
+    this.refuseDirect('compareAndSetAll');
+    if (!Array.isArray(entries) || !entries.every((entry) => Array.isArray(entry) && entry.length === 3)) {
+      throw new SabtreeError('ERR_ARGUMENT', 'compareAndSetAll takes arrays of key, expected and value', entries);
+    }
+    const keys = entries.map(([key]) => this.checked(key));
+    const command = this.builtIn.compareAndSetAll;
+    for (const [, , value] of entries) if (value !== undefined) this.checkValue(value);
+    const steps = entries.map(([, expected, value]) => ({ op: OP_COMPARE_AND_SET, expected, value }));
+    return invocation(this.order, command, keys, command.args.encode(steps), 1);
+  }
+
   // --- many commands ------------------------------------------------------------------------------------------------
 
   /**
@@ -550,12 +752,12 @@ export class StoreClient<K = number, V = number> {
    * @returns the results in order; a command that failed by itself has its SabtreeError in its place.
    */
   async batch(commands: readonly Command<K, V>[]): Promise<Result<K, V>[]> {
-    const calls = this.calls(commands);
+    const calls = this.calls(commands).map((call) => this.client.prepare(call));
     return (await this.submitAll(calls.length, (i, sink) => withSink(calls[i], sink))) as Result<K, V>[];
   }
   /** Like `batch`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
   batchSync(commands: readonly Command<K, V>[]): Result<K, V>[] {
-    const calls = this.calls(commands);
+    const calls = this.calls(commands).map((call) => this.client.prepare(call));
     return this.driveAll(calls.length, (i, sink) => withSink(calls[i], sink)) as Result<K, V>[];
   }
 
@@ -612,9 +814,16 @@ export class StoreClient<K = number, V = number> {
     if (values !== undefined && values.length !== n) {
       throw new SabtreeError('ERR_ARGUMENT', `${n} keys but ${values.length} values`, values.length);
     }
-    for (let i = 0; i < n; i++) if (!isKey(this.keyType, keys[i])) refuseKey(this.keyType, keys[i]);
-    if (values !== undefined) for (let i = 0; i < n; i++) this.codec.encode(this.probe, 0, values[i]);
+    for (let i = 0; i < n; i++) checkKey(this.keyType, keys[i]);
+    if (values !== undefined) for (let i = 0; i < n; i++) this.checkValue(values[i]);
     return n;
+  }
+
+  /** @throws ERR_VALUE, ERR_TOO_LARGE */
+  private checkValue(value: unknown): void {
+    const { codec } = this;
+    if (codec.variable === undefined) codec.encode(this.probe, 0, value);
+    else refuseLong(codec.variable.encode(value), this.handle.maxValue);
   }
 
   /** Turns a batch's commands into calls, checking each. */
@@ -622,35 +831,37 @@ export class StoreClient<K = number, V = number> {
     if (!Array.isArray(commands)) {
       throw new SabtreeError('ERR_ARGUMENT', `batch takes an array of commands, got ${show(commands)}`, commands);
     }
-    return commands.map((command, index) => {
-      const op = commandCode(command);
-      const parts = command as readonly [string, K, V, V];
-      const first = parts[1];
-      const second = parts[2];
-      const third = parts[3];
-      if (op === OP_RANGE) {
-        const range = this.checkedRange(first as RangeOptions<K> | undefined);
-        return { op, key: undefined, value: undefined, expected: undefined, range, index };
-      }
-      if (op === OP_GET_ALL || op === OP_PUT_ALL) {
-        const value = op === OP_PUT_ALL ? second : undefined;
-        const key = this.checkMany(first as Column<K>, value as Column<V> | undefined);
-        return { op, key, value, expected: undefined, range: undefined, index };
-      }
-      if (op === OP_COUNT) {
-        const range = this.countedRange(first as RangeOptions<K> | undefined);
-        return { op, key: undefined, value: undefined, expected: undefined, range, index };
-      }
-      if (op !== OP_FIRST && op !== OP_LAST) this.checked(first);
-      if (op === OP_COMPARE_AND_SET) {
-        this.codec.encode(this.probe, 0, second);
-        this.codec.encode(this.probe, 0, third);
-        return { op, key: first, value: third, expected: second, range: undefined, index };
-      }
-      if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE)))
-        this.codec.encode(this.probe, 0, second);
-      return { op, key: first, value: second, expected: undefined, range: undefined, index };
-    });
+    return commands.map((command, index) => this.callFor(command, index));
+  }
+
+  /** @throws ERR_UNKNOWN_COMMAND, ERR_ARGUMENT, ERR_KEY, ERR_VALUE, ERR_TOO_LARGE */
+  private callFor(command: Command<K, V>, index: number): Omit<Call, 'sink'> {
+    const op = commandCode(command);
+    const parts = command as readonly [string, K, V, V];
+    const first = parts[1];
+    const second = parts[2];
+    const third = parts[3];
+    if (op === OP_RANGE) {
+      const range = this.checkedRange(first as RangeOptions<K> | undefined);
+      return { op, key: undefined, value: undefined, expected: undefined, range, index };
+    }
+    if (op === OP_GET_ALL || op === OP_PUT_ALL) {
+      const value = op === OP_PUT_ALL ? second : undefined;
+      const key = this.checkMany(first as Column<K>, value as Column<V> | undefined);
+      return { op, key, value, expected: undefined, range: undefined, index };
+    }
+    if (op === OP_COUNT) {
+      const range = this.countedRange(first as RangeOptions<K> | undefined);
+      return { op, key: undefined, value: undefined, expected: undefined, range, index };
+    }
+    if (op !== OP_FIRST && op !== OP_LAST) this.checked(first);
+    if (op === OP_COMPARE_AND_SET) {
+      this.checkValue(second);
+      this.checkValue(third);
+      return { op, key: first, value: third, expected: second, range: undefined, index };
+    }
+    if (op <= OP_LAST_POINT && (op === OP_ADD || (op >= OP_PUT && op <= OP_UPDATE))) this.checkValue(second);
+    return { op, key: first, value: second, expected: undefined, range: undefined, index };
   }
 
   private submitAll(size: number, call: (index: number, sink: Sink) => Call): Promise<unknown[]> {
@@ -721,6 +932,7 @@ export class StoreClient<K = number, V = number> {
   /**
    * Calls `listener` with every change of the keys of a range, one after another; if it returns a promise, the next one
    * waits for it. See `changes` for what is promised. What the listener throws ends the watch, and `closed` rejects with it.
+   * Changes still at hand when the store is closed are told after that: a listener cannot read the store then.
    */
   watch(
     range: WatchRange<K> | undefined,
@@ -798,5 +1010,8 @@ export async function connect<K = number, V = number>(
       handle.layout,
     );
   }
+  // So that others can see whether this thread lives, should it end without closing its client.
+  const known = ownThread();
+  if (known !== undefined) await known;
   return new StoreClient<K, V>(handle, Streams.attach(handle.streams), options);
 }

@@ -2,11 +2,12 @@ import { type Remote, releaseProxy, wrap } from 'comlink';
 import { availableParallelism, keepAlive, publish, startSupervisorThread } from '#platform';
 import { Attachment, createTreeMemory, DEFAULT_LATCH_TIMEOUT } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
-import { type FixedKeyType, isVariable, type KeyOf } from '../engine/keys.ts';
+import { requireSharedMemory } from '../engine/isolation.ts';
+import { isVariable, type KeyOf, type KeyType } from '../engine/keys.ts';
 import { keyCode, pagesOf, shapeOf } from '../engine/shape.ts';
 import { attachReader, type TreeReader } from '../engine/shared-tree.ts';
 import type { TreeStats } from '../engine/stats.ts';
-import { type FixedValueType, ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
+import { ValueCodec, type ValueOf, type ValueType } from '../engine/values.ts';
 import {
   LOG_BEHIND,
   LOG_COMMANDS,
@@ -19,7 +20,8 @@ import {
   LOG_SYNCS,
   LOG_WRITTEN,
 } from '../layout/durable.ts';
-import { MAX_GROUPS, OP_DIGEST } from '../layout/operation.ts';
+import { MAX_GROUPS, OP_DIGEST, SLOT } from '../layout/operation.ts';
+import { MAX_KEY_BYTES } from '../layout/slotted.ts';
 import {
   CLIENT_FREE,
   CLIENT_STATE,
@@ -55,7 +57,8 @@ import {
   STREAMS_RESENT,
   STREAMS_STATE,
 } from '../layout/streams.ts';
-import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { LAYOUT_VERSION, MAX_BLOB_BYTES } from '../layout/tree-memory.ts';
+import { checkCommands, importCommands } from './command-table.ts';
 import type { Schema } from './durable/frames.ts';
 import { loadSnapshot, snapshotSource } from './durable/load.ts';
 import type { FsyncPolicy } from './durable/log.ts';
@@ -89,15 +92,21 @@ import { StoreClient, type StoreHandle } from './store-client.ts';
 import { Streams } from './streams.ts';
 import type { StoreEvent, SupervisorConfig } from './supervisor.ts';
 import type { EventMessage, SupervisorControl } from './supervisor-worker.ts';
+import { replyBytesFor } from './variable-calls.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 import { refuseWatchers } from './watch-memory.ts';
 
 /** Options of `open`. */
-export interface StoreOptions<K extends FixedKeyType = FixedKeyType, V extends FixedValueType = FixedValueType> {
+export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
   /** Type of the keys. */
   readonly key: K;
-  /** Type of the values: a scalar's name, or a typed-binary schema of 4 to 512 bytes. */
+  /** Type of the values: a scalar's name, 'string', 'bytes', 'json', or a typed-binary schema. */
   readonly value: V;
+  /**
+   * Most bytes of a value that varies in length, 64 to 1040000. Default 16384. Every client keeps room for some tens of answers
+   * of that length for each executor (see `stats().memory`), and a value has to fit into a quarter of a `ring`.
+   */
+  readonly maxValue?: number;
   /** Execution model. Default 'opt-psmr'. */
   readonly model?: ModelName;
   /** Executors (threads) of each replica, 1 to 32. Default: one per core but one, which is left to clients. smr and pipelined always have one; direct has none. */
@@ -132,6 +141,16 @@ export interface StoreOptions<K extends FixedKeyType = FixedKeyType, V extends F
    * take effect in another order than given, if all replicas happen to agree on it; and direct reads see what is undone.
    */
   readonly mixer?: MixerName;
+  /**
+   * Modules that export commands made by `defineCommand`: their URLs, which every executor imports (`new URL('./commands.js',
+   * import.meta.url)`). Not with the model direct.
+   */
+  readonly commands?: string | URL | readonly (string | URL)[];
+  /**
+   * Milliseconds that a user-defined command may take before it is stopped, 1 to `stallTimeout`. Default 1000. 0: no limit;
+   * commands are some 100 us faster then, but an endless one takes the store out. In browsers nothing can stop one.
+   */
+  readonly commandTimeout?: number;
   /** Whether lost replicas are rebuilt from the others. Default true. */
   readonly rebuild?: boolean;
   /** Milliseconds without progress after which a replica is taken for lost, at least 100. Default 10000. */
@@ -152,6 +171,7 @@ export interface StoreOptions<K extends FixedKeyType = FixedKeyType, V extends F
 const OPTIONS = new Set([
   'key',
   'value',
+  'maxValue',
   'model',
   'executors',
   'replicas',
@@ -165,6 +185,8 @@ const OPTIONS = new Set([
   'wait',
   'latchTimeout',
   'mixer',
+  'commands',
+  'commandTimeout',
   'rebuild',
   'stallTimeout',
   'compareEvery',
@@ -175,8 +197,10 @@ const OPTIONS = new Set([
 
 /** Every client takes a thread slot of the home replica's tree, and so does every executor. */
 const MAX_CLIENTS = 200;
-/** Bytes of a client's reply ring for one executor. */
+/** Bytes of a client's reply ring for one executor, where answers are short. */
 const REPLY_BYTES = 65536;
+/** Bytes of the longest value, unless it is said. */
+const MAX_VALUE = 16384;
 /** Milliseconds the executors may take to start. */
 const START_LIMIT = 30_000;
 /** The same if they have something to load first. */
@@ -541,8 +565,8 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   }
 
   /**
-   * Tells the store that the thread of a client ended without closing it. On Linux it notices by itself; elsewhere, call
-   * it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   * Tells the store that the thread of a client ended without closing it. On Linux and in browsers it notices by itself;
+   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there.
    */
   async clientExited(client: number): Promise<void> {
     integerOption('client', client, 0, this.streams.shape.clients - 1);
@@ -726,10 +750,10 @@ function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
 /**
  * Opens a store: makes the replicas' memories and the streams, starts the executors, and loads what was restored or is in
  * the log.
- * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT,
+ * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; ERR_NOT_ISOLATED in a page without shared memory; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT,
  *   ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
  */
-export async function open<KT extends FixedKeyType, const VT extends FixedValueType>(
+export async function open<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<Store<KeyOf<KT>, ValueOf<VT>>> {
   const { store } = await openAs(options, true);
@@ -739,13 +763,13 @@ export async function open<KT extends FixedKeyType, const VT extends FixedValueT
 }
 
 /** Like `open`, but the executors do nothing until `start` is called: for benchmarks that fill the rings first. @internal */
-export function openStopped<KT extends FixedKeyType, const VT extends FixedValueType>(
+export function openStopped<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
 ): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
   return openAs(options, false);
 }
 
-async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
+async function openAs<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
   run: boolean,
 ): Promise<{ store: Store<KeyOf<KT>, ValueOf<VT>>; start(): void }> {
@@ -755,6 +779,7 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
   for (const name of Object.keys(options)) {
     if (!OPTIONS.has(name)) throw new SabtreeError('ERR_OPTION', `unknown option ${show(name)}`, name);
   }
+  requireSharedMemory();
   const model = modelOf(options.model ?? 'opt-psmr');
   const wanted = integerOption(
     'executors',
@@ -808,20 +833,38 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
   if (typeof rebuild !== 'boolean') {
     throw new SabtreeError('ERR_OPTION', `option rebuild must be a boolean, got ${show(rebuild)}`, rebuild);
   }
+  const urls = commandUrls(options.commands);
+  if (urls.length > 0 && !model.replicated) {
+    throw new SabtreeError('ERR_OPTION', 'option commands: the model direct has no order to run them in', urls[0]);
+  }
+  const commandTimeout = integerOption('commandTimeout', options.commandTimeout ?? 1000, 0, 0x7fffffff);
+  if (urls.length > 0 && commandTimeout >= stallTimeout) {
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option commandTimeout must be less than stallTimeout (${stallTimeout} ms), got ${commandTimeout}`,
+      commandTimeout,
+    );
+  }
   const start = integerOption('ringStart', options.ringStart ?? 0, 0, 0xffffffff);
   const wait = waitStrategy(options.wait ?? 'park').name;
   const code = keyCode(options.key);
-  if (isVariable(code)) {
-    throw new SabtreeError('ERR_OPTION', `a store takes keys of fixed size, got ${show(options.key)}`, options.key);
+  if (locality > 1 && isVariable(code)) {
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option locality is for integer keys, got ${locality} with ${options.key}`,
+      locality,
+    );
   }
   const values = new ValueCodec(options.value);
-  if (values.variable !== undefined) {
-    throw new SabtreeError('ERR_OPTION', 'a store takes values of fixed size, up to 512 bytes', options.value);
-  }
+  const maxValue = model.replicated ? longestValue(options, values, ringSlots) : MAX_BLOB_BYTES;
+  const replyBytes = values.variable === undefined || !model.replicated ? REPLY_BYTES : replyBytesFor(maxValue);
   const shape = shapeOf(code, values.stride, options.nodeSize, options.fanout);
   const pages = pagesOf(options.memory ?? '1GB');
   const log = logConfig(options.log, model.replicated);
-  const schema: Schema = { key: options.key, value: values.signature, valueSize: values.stride };
+  const valueSize = values.variable === undefined ? values.stride : 0;
+  const schema: Schema = { key: options.key, value: values.signature, valueSize };
+  const commands = await importCommands(urls);
+  checkCommands(commands, code, values.signature);
   const restore = options.restore === undefined ? undefined : await restoreFrom(options.restore, schema);
 
   const memories = Array.from({ length: replicas }, () => createTreeMemory(code, values, shape, pages, latchTimeout));
@@ -831,10 +874,11 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     replicas,
     clients,
     ringSlots,
-    replyBytes: REPLY_BYTES,
+    replyBytes,
     start: start | 0,
     localBits: 31 - Math.clz32(locality),
     logged: log !== undefined,
+    calls: commands.length > 0 && replicas > 1,
   });
   if (model.name === 'execute-verify' && mixer === 'blind') refuseWatchers(streams);
   const handle: StoreHandle = {
@@ -844,15 +888,16 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     memories,
     key: options.key,
     value: typeof options.value === 'string' ? options.value : 'record',
+    maxValue,
     model: model.name,
     executors,
     wait,
+    commands: commands.map(({ name, signature }) => ({ name, signature })),
   };
-  const opaque =
-    typeof options.value === 'string' ? options.value : { signature: values.signature, size: values.stride };
+  const opaque = typeof options.value === 'string' ? options.value : ValueCodec.moved(options.value);
   // There is nothing to supervise where clients do all the work.
   if (threads === 0) {
-    if (restore !== undefined) loadHere(memories[0], values, restore);
+    if (restore !== undefined) loadHere(memories[0], ValueCodec.opaque(opaque), restore);
     Atomics.store(streams.words, STREAMS_STATE >> 2, STATE_OPEN);
     const store = new Store<KeyOf<KT>, ValueOf<VT>>(handle, streams, options.value, undefined);
     return { store, start() {} };
@@ -869,6 +914,7 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     model: model.name,
     wait,
     mixer,
+    ...{ commands: urls, commandTimeout },
     rebuild,
     stallTimeout,
     compareEvery,
@@ -895,6 +941,42 @@ async function openAs<KT extends FixedKeyType, const VT extends FixedValueType>(
     await stopSupervisor(supervision, streams);
     throw error;
   }
+}
+
+/** Most bytes of a value. @throws ERR_OPTION */
+function longestValue({ maxValue }: StoreOptions, values: ValueCodec, ringSlots: number): number {
+  if (values.variable === undefined) {
+    if (maxValue === undefined) return values.stride;
+    throw new SabtreeError('ERR_OPTION', 'option maxValue is for values that vary in length', maxValue);
+  }
+  const longest = integerOption('maxValue', maxValue ?? MAX_VALUE, 64, 1_040_000);
+  // A record has its head, a key, and with compareAndSet two values.
+  const most = Math.min(16384, ringSlots >> 2) * SLOT - MAX_KEY_BYTES - 256;
+  if (maxValue !== undefined && longest > most) {
+    throw new SabtreeError(
+      'ERR_OPTION',
+      `option maxValue: a ring of ${ringSlots} slots takes values of ${most} bytes at most, got ${longest}`,
+      longest,
+    );
+  }
+  return Math.min(longest, most);
+}
+
+/** The URLs of the option `commands`. @throws ERR_OPTION */
+function commandUrls(option: StoreOptions['commands']): string[] {
+  if (option === undefined) return [];
+  const list = typeof option === 'string' || option instanceof URL ? [option] : option;
+  if (!Array.isArray(list)) {
+    throw new SabtreeError('ERR_OPTION', `option commands takes the URLs of modules, got ${show(option)}`, option);
+  }
+  return list.map((url: unknown) => {
+    try {
+      return new URL(url as string | URL).href;
+    } catch (cause) {
+      const hint = "a module's URL, like new URL('./commands.js', import.meta.url)";
+      throw new SabtreeError('ERR_OPTION', `option commands takes ${hint}; got ${show(url)}`, url, { cause });
+    }
+  });
 }
 
 /** Loads a snapshot where there are no threads to do it. */

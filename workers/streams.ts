@@ -1,5 +1,6 @@
 import { availableParallelism } from '#platform';
 import { SabtreeError } from '../engine/errors.ts';
+import { requireSharedMemory } from '../engine/isolation.ts';
 import { CACHE_LINE } from '../layout/bits.ts';
 import { DURABLE_SIZE } from '../layout/durable.ts';
 import { LATENCY_SIZE } from '../layout/latency.ts';
@@ -15,6 +16,7 @@ import {
   RINGS,
   STATE_STARTING,
   STREAMS_ALIVE,
+  STREAMS_CALLS,
   STREAMS_CLIENTS,
   STREAMS_EXECUTORS,
   STREAMS_GROUPS,
@@ -34,6 +36,7 @@ import {
   VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
+import { WATCH_TAG_RINGS } from '../layout/watch.ts';
 import { initWatch, watchBytes } from './watch-memory.ts';
 
 /** Sizes that fix where everything stands in the streams' memory. */
@@ -54,6 +57,8 @@ export interface StreamsShape {
   readonly localBits?: number;
   /** Whether a log reads the streams too, and replicas only what it has. */
   readonly logged?: boolean;
+  /** Whether replicas have to agree on what user-defined commands come to. */
+  readonly calls?: boolean;
 }
 
 /** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
@@ -78,6 +83,7 @@ export class Streams {
   readonly latencyAt: number;
   /** First byte of what snapshots and the log tell (layout/durable.ts). */
   readonly durableAt: number;
+  private readonly verdictsAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     this.shape = shape;
@@ -91,7 +97,9 @@ export class Streams {
     this.watchAt = this.verifyAt + VERIFY_TOKENS + shape.replicas * VERIFY_PLACES * TOKEN_SIZE;
     this.latencyAt = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
     this.durableAt = this.latencyAt + shape.clients * LATENCY_SIZE;
-    const size = this.durableAt + DURABLE_SIZE;
+    this.verdictsAt = this.durableAt + Math.ceil(DURABLE_SIZE / CACHE_LINE) * CACHE_LINE;
+    const verdicts = shape.calls ? shape.groups * shape.ringSlots * WATCH_TAG_RINGS * 4 : 0;
+    const size = this.verdictsAt + verdicts;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
       throw new SabtreeError('ERR_NOT_A_TREE', `the streams take ${size} bytes, the memory has ${memory.byteLength}`);
@@ -115,6 +123,7 @@ export class Streams {
     words[STREAMS_START >> 2] = shape.start;
     words[STREAMS_LOCAL_BITS >> 2] = shape.localBits ?? 0;
     words[STREAMS_LOGGED >> 2] = shape.logged ? 1 : 0;
+    words[STREAMS_CALLS >> 2] = shape.calls ? 1 : 0;
     words[STREAMS_ALIVE >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_READY >> 2] = (1 << shape.replicas) - 1;
     words[STREAMS_STATE >> 2] = STATE_STARTING;
@@ -131,6 +140,7 @@ export class Streams {
 
   /** Looks at memory made by `create` in another thread. */
   static attach(memory: SharedArrayBuffer): Streams {
+    requireSharedMemory();
     if (!(memory instanceof SharedArrayBuffer) || memory.byteLength < RINGS) {
       throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no streams', memory);
     }
@@ -156,6 +166,7 @@ export class Streams {
       start: words[STREAMS_START >> 2],
       localBits: words[STREAMS_LOCAL_BITS >> 2],
       logged: words[STREAMS_LOGGED >> 2] === 1,
+      calls: words[STREAMS_CALLS >> 2] === 1,
     });
   }
 
@@ -189,6 +200,23 @@ export class Streams {
   /** Whether replicas may take what stands at a position. */
   isReleased(group: number, position: number): boolean {
     return !this.shape.logged || ((Atomics.load(this.words, this.gate(group)) - position) | 0) > 0;
+  }
+
+  /**
+   * Says what a user-defined command came to; what was said of it first holds. Positions come again after 2^32 slots; the word
+   * of a command that took effect (VERDICT_DONE, as good as all) then tells the next one nothing wrong.
+   * @param position of its record in the group's stream. @returns VERDICT_DONE or VERDICT_GIVEN_UP
+   */
+  decide(group: number, position: number, verdict: number): number {
+    const { words, shape } = this;
+    const places = shape.ringSlots * WATCH_TAG_RINGS;
+    const word = (this.verdictsAt >> 2) + group * places + (position & (places - 1));
+    const round = ((position >>> 0) / places + 1) << 1;
+    for (;;) {
+      const said = Atomics.load(words, word);
+      if ((said & ~1) === round) return said & 1;
+      if (Atomics.compareExchange(words, word, said, round | verdict) === said) return verdict;
+    }
   }
 
   /** Word index of a ring's first publication word. */

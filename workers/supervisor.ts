@@ -10,7 +10,7 @@ import { startExecutorThread, threadLives } from '#platform';
 import { threadSlot } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { releaseScan, resetTree } from '../engine/reset.ts';
-import type { ValueType } from '../engine/values.ts';
+import type { MovedType } from '../engine/values.ts';
 import {
   OP_COMPARE,
   OP_CUT,
@@ -23,6 +23,7 @@ import {
   SLOT,
 } from '../layout/operation.ts';
 import {
+  CLIENT_FREE,
   CLIENT_LEAVING,
   CLIENT_STATE,
   CLIENT_THREAD,
@@ -78,7 +79,13 @@ import {
   VERIFY_MADE,
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
-import { THREAD_FREE, THREAD_STATE } from '../layout/tree-memory.ts';
+import {
+  THREAD_ALIVE,
+  THREAD_FREE,
+  THREAD_OWNER_SHIFT,
+  THREAD_STATE,
+  THREAD_STATE_MASK,
+} from '../layout/tree-memory.ts';
 import type { Schema } from './durable/frames.ts';
 import { Keeper } from './durable/keeper.ts';
 import type { LogConfig } from './durable/log-worker.ts';
@@ -99,10 +106,14 @@ import { freeWatchersOf, mendLog, waitsForWatcher } from './watch-memory.ts';
 export interface SupervisorConfig {
   readonly streams: SharedArrayBuffer;
   readonly memories: readonly WebAssembly.Memory[];
-  readonly value: ValueType | { readonly signature: string; readonly size: number };
+  readonly value: MovedType;
   readonly model: ModelName;
   readonly wait: WaitName;
   readonly mixer: MixerName;
+  /** URLs of the modules of user-defined commands. */
+  readonly commands: readonly string[];
+  /** Milliseconds that one may take; 0: as long as it likes. */
+  readonly commandTimeout: number;
   /** Whether lost replicas are rebuilt. */
   readonly rebuild: boolean;
   /** Milliseconds without progress after which a replica is taken for lost. */
@@ -268,9 +279,10 @@ export class Supervisor {
   }
 
   private startMember(replica: number, thread: number, rebuild: Rebuild | undefined, load?: LoadPlan): Member {
-    const { streams, memories, value, model, wait, mixer } = this.config;
+    const { streams, memories, value, model, wait, mixer, commands, commandTimeout } = this.config;
     const config: ExecutorConfig = {
       ...{ streams, memory: memories[replica], value, model, replica, thread, wait, mixer },
+      ...{ commands, commandTimeout },
       ...(rebuild && { rebuild }),
       ...(load && thread === 0 && { load }),
     };
@@ -637,7 +649,14 @@ export class Supervisor {
     for (let client = 0; client < streams.shape.clients; client++) {
       const base = streams.client(client);
       const state = Atomics.load(words, (base + CLIENT_STATE) >> 2);
-      if (state === CLIENT_USED && !threadLives(Atomics.load(words, (base + CLIENT_THREAD) >> 2))) this.reap(client);
+      const token = Atomics.load(words, (base + CLIENT_THREAD) >> 2);
+      if (!threadLives(token)) {
+        // Looked at again: it may have moved the state just before its end.
+        const last = Atomics.load(words, (base + CLIENT_STATE) >> 2);
+        if (last === CLIENT_USED) this.reap(client);
+        // It died while it came or went: the slot is nobody's, but under its name.
+        else if (last === CLIENT_FREE) Atomics.compareExchange(words, (base + CLIENT_THREAD) >> 2, token, 0);
+      }
       if (state !== CLIENT_LEAVING) {
         this.fenced.delete(client);
         continue;
@@ -666,10 +685,14 @@ export class Supervisor {
       const thread = streams.bytes[at];
       streams.bytes[at] = 0;
       if (thread === 0) continue;
+      const header = new Int32Array(config.memories[replica].buffer, 0, threadSlot(thread + 1) >> 2);
+      const word = (threadSlot(thread) + THREAD_STATE) >> 2;
+      const state = Atomics.load(header, word);
+      // It may have died before the slot was its own.
+      if ((state & THREAD_STATE_MASK) !== THREAD_ALIVE || state >> THREAD_OWNER_SHIFT !== client + 1) continue;
       // It only read: what it may have latched, in a long scan, it has not changed.
       releaseScan(config.memories[replica], thread);
-      const header = new Int32Array(config.memories[replica].buffer, 0, threadSlot(thread + 1) >> 2);
-      Atomics.store(header, (threadSlot(thread) + THREAD_STATE) >> 2, THREAD_FREE);
+      Atomics.store(header, word, THREAD_FREE);
     }
     freeWatchersOf(streams, client);
     this.mend(client);

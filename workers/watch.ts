@@ -4,11 +4,13 @@
  * A watcher filters in its own thread, so any number of ranges costs the executors nothing. It tells of a change only when the
  * home replica has executed it too, so that who hears of it finds it with a direct read.
  */
-import { keepAlive, publish } from '#platform';
+import { keepAlive, publish, waitAsync } from '#platform';
 import { SabtreeError, show } from '../engine/errors.ts';
-import { isKey, KeyOrder, refuseKey } from '../engine/keys.ts';
+import { checkKey, compareKeys, type KeyOrder, keyOrder } from '../engine/key-order.ts';
+import { isVariable } from '../engine/keys.ts';
 import { type RangeOptions, rangeOf } from '../engine/range.ts';
 import { ByteViews, type ValueCodec } from '../engine/values.ts';
+import { prefixRange } from '../engine/variable-keys.ts';
 import { RING_CLAIM, STATE_FAILED, STATE_READ_ONLY, STREAMS_HOME } from '../layout/streams.ts';
 import { SCAN_LOWER_EXCLUSIVE, SCAN_UPPER_EXCLUSIVE } from '../layout/tree-memory.ts';
 import {
@@ -31,6 +33,7 @@ import {
   WATCHER_SIGNAL,
   WATCHER_WAITS,
 } from '../layout/watch.ts';
+import { type Payload, ValuePayload } from './call-record.ts';
 import { stateError } from './failure.ts';
 import { turn } from './in-turns.ts';
 import type { Streams } from './streams.ts';
@@ -54,7 +57,7 @@ export type Change<K = number, V = number> =
   | { readonly type: 'delete'; readonly key: K; readonly group: number; readonly position: number };
 
 /** The keys to be watched: all of them without bounds. */
-export type WatchRange<K> = Pick<RangeOptions<K>, 'gt' | 'gte' | 'lt' | 'lte'>;
+export type WatchRange<K> = Pick<RangeOptions<K>, 'gt' | 'gte' | 'lt' | 'lte' | 'prefix'>;
 
 /** Options of `watch` and `changes`. */
 export interface WatchOptions {
@@ -80,7 +83,8 @@ export interface WatchParts {
 class ChangeReader<K, V> {
   private readonly streams: Streams;
   private readonly words: Int32Array;
-  private readonly values: ValueCodec;
+  private readonly payload: Payload;
+  private readonly keyCode: number;
   private readonly order: KeyOrder;
   private readonly watcher: number;
   private readonly log: number;
@@ -94,7 +98,6 @@ class ChangeReader<K, V> {
   private readonly from: Int32Array;
   private cursor: number;
   private inbox = new ByteViews(PIECE);
-  private readonly valueRoom: ByteViews;
   /** Changes taken, and how many of them were given out. */
   private taken: Change<K, V>[] = [];
   private given = 0;
@@ -106,15 +109,15 @@ class ChangeReader<K, V> {
     const { words, watchAt, shape } = streams;
     this.streams = streams;
     this.words = words;
-    this.values = values;
-    this.order = new KeyOrder(keyCode);
+    this.order = keyOrder(keyCode);
     this.lower = lower;
     this.upper = upper;
     this.lowerExclusive = (flags & SCAN_LOWER_EXCLUSIVE) !== 0;
     this.upperExclusive = (flags & SCAN_UPPER_EXCLUSIVE) !== 0;
     this.log = logAt(streams);
     this.capacity = logBytes(shape.ringSlots);
-    this.valueRoom = new ByteViews((values.stride + 7) & ~7);
+    this.payload = new ValuePayload(values);
+    this.keyCode = keyCode;
     this.watcher = claimWatcher(parts, waits);
     this.cursorWord = (watcherAt(streams, this.watcher) + WATCHER_CURSOR) >> 2;
     const head = (watchAt + WATCH_HEAD) >> 2;
@@ -188,8 +191,8 @@ class ChangeReader<K, V> {
 
   /** Takes whole changes out of the inbox, up to the first that the home replica has not executed; bytes used. */
   private parse(length: number, all: boolean): number {
-    const { inbox, streams, words, from, order, values, valueRoom } = this;
-    const { i32, u8, u32 } = inbox;
+    const { inbox, streams, words, from, order, payload } = this;
+    const { i32, u8 } = inbox;
     const home = Atomics.load(words, STREAMS_HOME >> 2);
     let at = 0;
     while (at + CHANGE_KEY <= length) {
@@ -202,14 +205,14 @@ class ChangeReader<K, V> {
           if (home < 0) break;
           if (((Atomics.load(words, progressWord(streams, home, group)) - position) | 0) <= 0) break;
         }
-        const wide = i32[(at + CHANGE_KEY_LENGTH) >> 2] === 8;
-        const key = order.restore(u32[(at + CHANGE_KEY) >> 2], wide ? u32[(at + CHANGE_KEY + 4) >> 2] : 0) as K;
+        const keyLength = i32[(at + CHANGE_KEY_LENGTH) >> 2];
+        const key = order.keyOf(u8.subarray(at + CHANGE_KEY, at + CHANGE_KEY + keyLength)) as K;
         if (this.includes(key)) {
           const place = { group, position: position >>> 0 };
           if (i32[(at + CHANGE_TYPE) >> 2] === CHANGE_PUT) {
-            const value = at + CHANGE_KEY + ((i32[(at + CHANGE_KEY_LENGTH) >> 2] + 7) & ~7);
-            valueRoom.u8.set(u8.subarray(value, value + i32[(at + CHANGE_VALUE_LENGTH) >> 2]));
-            this.taken.push({ type: 'put', key, value: values.decode(valueRoom, 0) as V, ...place });
+            const value = at + CHANGE_KEY + ((keyLength + 7) & ~7);
+            const bytes = u8.subarray(value, value + i32[(at + CHANGE_VALUE_LENGTH) >> 2]);
+            this.taken.push({ type: 'put', key, value: payload.decode(bytes) as V, ...place });
           } else this.taken.push({ type: 'delete', key, ...place });
         }
       }
@@ -219,10 +222,14 @@ class ChangeReader<K, V> {
   }
 
   private includes(key: unknown): boolean {
-    const { lower, upper } = this;
-    if (lower !== undefined && ((key as number) < (lower as number) || (this.lowerExclusive && key === lower)))
-      return false;
-    return upper === undefined || (key as number) < (upper as number) || (key === upper && !this.upperExclusive);
+    const { keyCode, lower, upper } = this;
+    if (lower !== undefined) {
+      const above = compareKeys(keyCode, key, lower);
+      if (above < 0 || (above === 0 && this.lowerExclusive)) return false;
+    }
+    if (upper === undefined) return true;
+    const above = compareKeys(keyCode, key, upper);
+    return above < 0 || (above === 0 && !this.upperExclusive);
   }
 
   /** Whether executors wait for room in the log. */
@@ -238,7 +245,7 @@ class ChangeReader<K, V> {
     Atomics.or(words, (streams.watchAt + WATCH_SLEEPERS) >> 2, 1 << watcher);
     // The last look: see wakeWatchers.
     if (this.freed || streams.state > STATE_READ_ONLY || this.take() > 0) return;
-    const waited = Atomics.waitAsync(words, signal, ticket, 1000);
+    const waited = waitAsync(words, signal, ticket, 1000);
     if (waited.async) await waited.value;
   }
 
@@ -283,9 +290,14 @@ function boundsOf(keyCode: number, range: WatchRange<unknown> | undefined) {
   }
   const checked = rangeOf(range);
   for (const key of [checked.lower, checked.upper]) {
-    if (key !== undefined && !isKey(keyCode, key)) refuseKey(keyCode, key);
+    if (key !== undefined) checkKey(keyCode, key);
   }
-  return checked;
+  if (checked.prefix === undefined) return checked;
+  if (!isVariable(keyCode)) {
+    throw new SabtreeError('ERR_ARGUMENT', 'a prefix is for keys that are strings, bytes or tuples', checked.prefix);
+  }
+  const { from, end } = prefixRange(keyCode, checked.prefix);
+  return { flags: SCAN_UPPER_EXCLUSIVE, lower: from, upper: end };
 }
 
 /** Takes a free place among the watchers. @throws ERR_UNSUPPORTED, ERR_TOO_MANY_WATCHERS */

@@ -131,6 +131,22 @@ export function keptNumber(record: usize): f64 {
   return keeping.keptNumber(record);
 }
 
+export function keepResult(record: usize, status: i32, answered: i32, length: u32): usize {
+  return keeping.keepResult(record, status, answered != 0, length);
+}
+
+export function keptResult(record: usize): i32 {
+  return keeping.keptResult(record);
+}
+
+export function keptPayload(record: usize): usize {
+  return keeping.keptPayload(record);
+}
+
+export function keepBlob(entry: usize, length: u32): usize {
+  return keeping.keepBlob(entry, length);
+}
+
 export function answerable(record: usize, writes: i32, replying: i32): i32 {
   return keeping.answerable(record, writes != 0, replying != 0) ? STATUS_TRUE : STATUS_FALSE;
 }

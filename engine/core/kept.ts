@@ -7,11 +7,12 @@
  * order; so it is never carried out again: its answer is here, or the client has it already.
  */
 import {
-  KEPT_ANSWERED, KEPT_FILLED, KEPT_LENGTH_SHIFT, KEPT_PAYLOAD, KEPT_PLACES, KEPT_SEQUENCE, KEPT_SIZE, KEPT_STATUS,
+  KEPT_ANSWERED, KEPT_BLOB, KEPT_FILLED, KEPT_LENGTH_SHIFT, KEPT_PAYLOAD, KEPT_PLACES, KEPT_SEQUENCE, KEPT_SIZE, KEPT_STATUS,
   OPERATION_CLIENT, OPERATION_SEQUENCE, STATUS_TRUE,
 } from "../../layout/operation.ts";
-import { THREADS, THREAD_SIZE } from "../../layout/tree-memory.ts";
+import { BLOB_BYTES, THREADS, THREAD_SIZE } from "../../layout/tree-memory.ts";
 import { leaveBlock, takeBlock } from "./allocator.ts";
+import { allocateBlob, freeBlob } from "./blob.ts";
 import { slot } from "./state.ts";
 
 /** Address of the directory: each client's table, u32, 0 until it is needed. 0 if nothing is kept. */
@@ -52,15 +53,45 @@ function entryOf(record: usize): usize {
   return <usize>load<u32>(tableWord(record)) + place * KEPT_SIZE;
 }
 
+/**
+ * Whether a later command of the client stands at the entry. Then the client has the answer to this one: this replica is far
+ * behind, and another of its threads has executed the later one first.
+ */
+// @ts-ignore: decorator
+@inline
+function isOver(entry: usize, sequence: u32): bool {
+  return (load<u32>(entry, KEPT_STATUS) & KEPT_FILLED) != 0 && <i32>(sequence - load<u32>(entry, KEPT_SEQUENCE)) < 0;
+}
+
+/** Frees the long payload of the entry's last command. Taken out first: should two threads come here, one has it. */
+// @ts-ignore: decorator
+@inline
+function dropBlob(entry: usize): void {
+  if (load<u64>(entry, KEPT_BLOB) == 0) return;
+  const reference = atomic.xchg<u64>(entry + KEPT_BLOB, 0);
+  if (reference != 0) freeBlob(reference);
+}
+
+/** Fills all of an entry but its payload; false if a later command stands there. */
+// @ts-ignore: decorator
+@inline
+function enter(entry: usize, record: usize, status: i32, answered: bool, length: u32): bool {
+  const sequence = load<u32>(record, OPERATION_SEQUENCE);
+  if (isOver(entry, sequence)) return false;
+  dropBlob(entry);
+  store<u32>(entry, sequence, KEPT_SEQUENCE);
+  store<u32>(
+    entry, <u32>status | KEPT_FILLED | (answered ? KEPT_ANSWERED : 0) | (length << KEPT_LENGTH_SHIFT), KEPT_STATUS,
+  );
+  return true;
+}
+
 /** Keeps what a command came to; `length` <= 8 bytes of payload. */
 // @ts-ignore: decorator
 @inline
 export function keep(record: usize, status: i32, answered: bool, payload: usize, length: usize): void {
   const entry = entryOf(record);
-  store<u32>(entry, load<u32>(record, OPERATION_SEQUENCE), KEPT_SEQUENCE);
-  store<u32>(
-    entry, <u32>status | KEPT_FILLED | (answered ? KEPT_ANSWERED : 0) | (<u32>length << KEPT_LENGTH_SHIFT), KEPT_STATUS,
-  );
+  if (!enter(entry, record, status, answered, <u32>length)) return;
   if (length == 4) store<u32>(entry, load<u32>(payload), KEPT_PAYLOAD);
   else if (length == 8) store<u64>(entry, load<u64>(payload), KEPT_PAYLOAD);
 }
@@ -75,26 +106,53 @@ export function answerable(record: usize, writes: bool, replying: bool): bool {
   return here || !writes;
 }
 
-/** Copies a kept answer's payload out and marks it answered; its status, and above it the payload's length. */
-export function keptAnswer(record: usize, payload: usize): i32 {
+/** Status of what is kept, and above it the payload's length; marks it answered. */
+export function keptResult(record: usize): i32 {
   const entry = entryOf(record);
   const status = load<u32>(entry, KEPT_STATUS);
   store<u32>(entry, status | KEPT_ANSWERED, KEPT_STATUS);
-  store<u64>(payload, load<u64>(entry, KEPT_PAYLOAD));
   return <i32>((status & 0xff) | ((status >> KEPT_LENGTH_SHIFT) << 8));
+}
+
+/** The same, and copies a payload of up to 8 bytes out. */
+export function keptAnswer(record: usize, payload: usize): i32 {
+  store<u64>(payload, load<u64>(entryOf(record), KEPT_PAYLOAD));
+  return keptResult(record);
 }
 
 /** Keeps what a command on several keys came to: its payload is a number, or nothing. */
 export function keepNumber(record: usize, answered: bool, number: f64, length: usize): void {
-  keep(record, STATUS_TRUE, answered, 0, 0);
   const entry = entryOf(record);
-  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | (<u32>length << KEPT_LENGTH_SHIFT), KEPT_STATUS);
-  store<f64>(entry, number, KEPT_PAYLOAD);
+  if (enter(entry, record, STATUS_TRUE, answered, <u32>length)) store<f64>(entry, number, KEPT_PAYLOAD);
 }
 
 /** That number, now answered. */
 export function keptNumber(record: usize): f64 {
+  keptResult(record);
+  return load<f64>(entryOf(record), KEPT_PAYLOAD);
+}
+
+/**
+ * Keeps what a user-defined command came to.
+ * @returns where its payload of `length` bytes is to be written; 0 if there is no memory for it, 1 if nothing is to be kept.
+ */
+export function keepResult(record: usize, status: i32, answered: bool, length: u32): usize {
   const entry = entryOf(record);
-  store<u32>(entry, load<u32>(entry, KEPT_STATUS) | KEPT_ANSWERED, KEPT_STATUS);
-  return load<f64>(entry, KEPT_PAYLOAD);
+  if (!enter(entry, record, status, answered, length)) return 1;
+  return length > 8 ? keepBlob(entry, length) : entry + KEPT_PAYLOAD;
+}
+
+/** Where the payload of a kept result stands. */
+export function keptPayload(record: usize): usize {
+  const entry = entryOf(record);
+  const reference = load<u64>(entry, KEPT_BLOB);
+  return reference != 0 ? <usize><u32>reference + BLOB_BYTES : entry + KEPT_PAYLOAD;
+}
+
+/** Gives an entry a blob for its payload: where that goes; 0 if there is no memory. */
+export function keepBlob(entry: usize, length: u32): usize {
+  const blob = allocateBlob(length);
+  if (blob == 0) return 0;
+  atomic.store<u64>(entry + KEPT_BLOB, (<u64>length << 32) | <u64>blob);
+  return <usize>blob + BLOB_BYTES;
 }

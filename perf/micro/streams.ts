@@ -1,7 +1,7 @@
 /** What the parts of the ordered path cost by themselves: rings, waiting, queues, codecs, the conflict-ordered set. */
 import { Worker } from 'node:worker_threads';
 import { chars, object, u32 } from 'typed-binary';
-import { KeyOrder } from '../../engine/keys.ts';
+import { keyOrder } from '../../engine/key-order.ts';
 import { ByteViews, ValueCodec, type ValueType } from '../../engine/values.ts';
 import { f64 } from '../../index.ts';
 import {
@@ -164,7 +164,7 @@ export function codecs(): Case[] {
     ];
   };
   const key = (name: string, code: number, sample: unknown): Case => {
-    const order = new KeyOrder(code);
+    const order = keyOrder(code);
     return {
       name: `key ${name} into stored order`,
       operations: 1,

@@ -1,6 +1,7 @@
 /**
  * Short string keys: SharedTree beside lmdb (an ordered map in a memory-mapped file, which several threads may open) and
- * sorted-btree (an ordered map in plain JavaScript, for one thread). All hold the same entries; gets ask for one key at a
+ * sorted-btree (an ordered map in plain JavaScript, for one thread); and a replicated store, whose puts are commands that go through a
+ * stream to an executor's thread and back. All hold the same entries; gets ask for one key at a
  * time, in random order, and their values are summed and compared.
  */
 import { once } from 'node:events';
@@ -9,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import sortedBTree from 'sorted-btree';
-import { SharedTree } from '../../index.ts';
+import { open, SharedTree } from '../../index.ts';
 import { type Act, alternate, compare, type Plan, type Row } from '../support/measure.ts';
 import { shuffle } from '../support/random.ts';
 import { installLmdb, openLmdb } from './lmdb.ts';
@@ -40,6 +41,9 @@ export async function stringKeys({ entries, chunk: size, plan, rounds }: StringS
   const quick = openLmdb(join(folder, 'quick'), { noSync: true });
   const tree = SharedTree.create({ key: 'string', value: 'f64' });
   const btree = new sortedBTree.default<string, number>();
+  const options = { value: 'f64', model: 'keyed', executors: 1, replicas: 1, memory: '256MB' } as const;
+  const store = await open({ key: 'string', ...options });
+  const numeric = await open({ key: 'u32', ...options });
   try {
     const order = new Uint32Array(entries);
     for (let i = 0; i < entries; i++) order[i] = i;
@@ -49,6 +53,12 @@ export async function stringKeys({ entries, chunk: size, plan, rounds }: StringS
       tree.put(key, i);
       btree.set(key, i);
     });
+    const numbers = Uint32Array.from(order);
+    for (let from = 0; from < entries; from += TRANSACTION) {
+      const values = keys.slice(from, from + TRANSACTION).map((_, i) => from + i);
+      store.putManySync(keys.slice(from, from + TRANSACTION), values);
+      numeric.putManySync(numbers.subarray(from, from + TRANSACTION), values);
+    }
     for (const store of [durable, quick]) {
       store.transactionSync(() => keys.forEach((key, i) => void store.putSync(key, i)));
     }
@@ -128,16 +138,63 @@ export async function stringKeys({ entries, chunk: size, plan, rounds }: StringS
         },
       ],
     });
+    const number = new Map(keys.map((key, i) => [key, numbers[i]]));
+    const askedNumbers = Uint32Array.from(asked, (key) => number.get(key) as number);
+    const commands: Act['sides'][number] = {
+      name: `string store, ${TRANSACTION} at a time`,
+      run(chunk) {
+        const list = part(chunk);
+        for (let from = 0; from < list.length; from += TRANSACTION) {
+          const some = list.slice(from, from + TRANSACTION);
+          store.putManySync(
+            some,
+            some.map((_, i) => chunk + from + i),
+          );
+        }
+        return 0;
+      },
+      verify: check((key) => store.tree.get(key)),
+    };
+    const storeBesideLmdb: Act = {
+      name: 'put, as commands',
+      operations: size,
+      sides: [commands, puts('', quick, 0).sides[1]],
+    };
+    const storeBesideNumeric: Act = {
+      ...storeBesideLmdb,
+      sides: [
+        commands,
+        {
+          name: `u32 store, ${TRANSACTION} at a time`,
+          run(chunk) {
+            const start = (chunk % Math.floor(entries / size)) * size;
+            for (let from = 0; from < size; from += TRANSACTION) {
+              const some = askedNumbers.subarray(start + from, start + Math.min(size, from + TRANSACTION));
+              numeric.putManySync(
+                some,
+                Array.from(some, (_, i) => chunk + from + i),
+              );
+            }
+            return 0;
+          },
+          verify: check((key) => numeric.tree.get(number.get(key) as number)),
+        },
+      ],
+    };
     const rows = [
       ...(await alternate([get], plan)),
       ...(await alternate([getBeside], plan)),
       ...(await alternate([puts('put, lmdb without fsync', quick, 3)], plan)),
       ...(await alternate([puts('put, lmdb durable', durable, 3)], plan)),
       await twoThreads(tree, join(folder, 'quick'), asked, rounds),
+      ...(await alternate([storeBesideLmdb], plan)),
+      ...(await alternate([storeBesideNumeric], plan)),
     ];
     tree.check();
     return rows;
   } finally {
+    await store.close();
+    await numeric.close();
     await durable.close();
     await quick.close();
     rmSync(folder, { recursive: true });

@@ -24,7 +24,7 @@ import { ConflictOrderedSet, type IndexName } from '../../workers/conflict-order
 import { Handover, handoverSize } from '../../workers/handover.ts';
 import { SET_SIZE } from '../../workers/models/sdpe.ts';
 import { Multicast } from '../../workers/multicast.ts';
-import { DirectReplies, REPLY_AREA, REPLY_ROOM, REPLY_RUNS, type ReplySink } from '../../workers/replies.ts';
+import { DirectReplies, REPLY_RUNS, type ReplySink, replyArea, replyRoom } from '../../workers/replies.ts';
 import { RingReader } from '../../workers/ring.ts';
 import { Signals } from '../../workers/signals.ts';
 import { Streams } from '../../workers/streams.ts';
@@ -67,10 +67,11 @@ class LoneExecutor {
     this.attachment = new Attachment(handle.memories[0], undefined, new ValueCodec('f64'));
     const { core } = this.attachment;
     this.records = allocate(this.attachment, this.commands * SLOT);
-    const room = allocate(this.attachment, REPLY_ROOM);
+    const room = allocate(this.attachment, replyRoom(streams));
     this.applier = new Applier(streams, this.attachment, 0, 0);
     this.applier.renew();
-    core.setReplyArea(room, REPLY_AREA, room + REPLY_AREA, REPLY_RUNS);
+    const area = replyArea(streams);
+    core.setReplyArea(room, area, room + area, REPLY_RUNS);
     this.replies = new DirectReplies(streams, core, this.applier.memory, room, 0, 0);
     const reader = new RingReader(streams, 0, 0);
     const { memory } = this.applier;

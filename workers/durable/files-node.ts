@@ -95,7 +95,7 @@ function bootOf(): string {
 
 export const files: Files = {
   join,
-  pathOf: fileURLToPath,
+  pathOf: (path) => (typeof path === 'string' ? path : fileURLToPath(path)),
   parent: (path) => dirname(resolve(path)),
 
   makeDirectory(path) {

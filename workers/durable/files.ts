@@ -20,8 +20,8 @@ export interface OpenFile {
 /** What may be done with directories and files. Paths are those of the platform. */
 export interface Files {
   join(directory: string, name: string): string;
-  /** The path that a file URL stands for. */
-  pathOf(url: URL): string;
+  /** A path as it is, or the one that a file URL stands for. @throws ERR_UNSUPPORTED where there are no files */
+  pathOf(path: string | URL): string;
   /** The directory a path is in. */
   parent(path: string): string;
   /** Makes a directory, and those above it, where there is none. */

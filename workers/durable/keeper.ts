@@ -5,7 +5,7 @@
 import { type Remote, releaseProxy, wrap } from 'comlink';
 import { startLogThread, startSnapshotThread } from '#platform';
 import { SabtreeError } from '../../engine/errors.ts';
-import type { ValueType } from '../../engine/values.ts';
+import type { MovedType } from '../../engine/values.ts';
 import {
   LOG_BEHIND,
   LOG_COUNTER_COUNT,
@@ -42,7 +42,7 @@ const AGAIN = 10_000;
 export interface KeeperParts {
   readonly streams: Streams;
   readonly memories: readonly WebAssembly.Memory[];
-  readonly value: ValueType | { readonly signature: string; readonly size: number };
+  readonly value: MovedType;
   readonly schema: Schema;
   readonly wait: WaitName;
   readonly log: LogConfig | undefined;

@@ -8,7 +8,8 @@ import { SabtreeError } from '../../engine/errors.ts';
 import { treeDigest, treeSize } from '../../engine/stats.ts';
 import { OP_LAST_POINT, OPERATION_CODE, OPERATION_GROUPS } from '../../layout/operation.ts';
 import { Applier, allocate } from '../applier.ts';
-import { loadEntries } from '../rebuild.ts';
+import type { CallRunner } from '../call-runner.ts';
+import { loadEntries } from '../entries.ts';
 import type { ReplySink } from '../replies.ts';
 import type { Streams } from '../streams.ts';
 import { FileSource, MemorySource, type Source } from './files.ts';
@@ -50,8 +51,14 @@ function readerOf(source: Source) {
   return { info: reader.info, pieces: reader.pieces() };
 }
 
-/** Loads a replica. @throws ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT, ERR_MEMORY_EXHAUSTED, ERR_IO */
-export function loadReplica(streams: Streams, attachment: Attachment, replica: number, plan: LoadPlan): void {
+/** Loads a replica. @param calls runs the user-defined commands of the log. @throws ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT, ERR_MEMORY_EXHAUSTED, ERR_IO */
+export function loadReplica(
+  streams: Streams,
+  attachment: Attachment,
+  replica: number,
+  plan: LoadPlan,
+  calls: CallRunner,
+): void {
   if (plan.snapshot !== undefined) {
     const source = snapshotSource(plan.snapshot);
     try {
@@ -63,7 +70,7 @@ export function loadReplica(streams: Streams, attachment: Attachment, replica: n
   if (plan.largest === 0) return;
   const room = Math.max(PIECE, plan.largest);
   const area = allocate(attachment, room);
-  const applier = new Applier(streams, attachment, replica, 0);
+  const applier = new Applier(streams, attachment, replica, 0, calls);
   for (const { file, bytes } of plan.segments) {
     const source = new FileSource(files, file, bytes);
     try {

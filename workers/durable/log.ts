@@ -31,12 +31,12 @@ import {
   LOG_WRITTEN,
 } from '../../layout/durable.ts';
 import {
+  OP_CALL,
   OP_HAS,
   OP_LAST_POINT,
   OP_MARKER,
   OP_PUT_ALL,
   OP_RETRY,
-  OP_SKIP,
   OP_SNAPSHOT,
   OPERATION_GROUPS,
   OPERATION_KEY,
@@ -90,7 +90,7 @@ export function parseName(name: string): { readonly kind: 'log' | 'snapshot'; re
 /** Whether a record changes anything where it stands. */
 export function isLogged(op: number, flags: number): boolean {
   if ((flags & OPERATION_RESENT) !== 0) return false;
-  return (op > OP_HAS && op <= OP_LAST_POINT) || (op >= OP_PUT_ALL && op < OP_SKIP);
+  return (op > OP_HAS && op <= OP_LAST_POINT) || (op >= OP_PUT_ALL && op <= OP_CALL);
 }
 
 /** Where a log goes on. */

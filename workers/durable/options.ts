@@ -43,9 +43,9 @@ export type SnapshotTarget = string | URL | NodeWritable | WritableStream<Uint8A
 
 const LOG_OPTIONS = new Set(['path', 'fsync', 'interval', 'snapshotEvery']);
 
-/** A path as the platform takes it; undefined if it is none. */
+/** A path as the platform takes it; undefined if it is none. @throws ERR_UNSUPPORTED where there are no files */
 export function pathOf(path: unknown): string | undefined {
-  if (typeof path === 'string') return path === '' ? undefined : path;
+  if (typeof path === 'string') return path === '' ? undefined : files.pathOf(path);
   if (!(path instanceof URL) || path.protocol !== 'file:') return undefined;
   return files.pathOf(path);
 }

@@ -8,7 +8,7 @@
  */
 import { SabtreeError } from '../../engine/errors.ts';
 import { OPERATION_SLOTS, SLOT } from '../../layout/operation.ts';
-import type { Piece } from '../rebuild.ts';
+import type { Piece } from '../entries.ts';
 import { FileSource, type Files, type Source } from './files.ts';
 import {
   checkFormat,

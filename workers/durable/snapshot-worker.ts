@@ -7,7 +7,7 @@ import { files, ownEndpoint } from '#platform';
 import { Attachment } from '../../engine/attachment.ts';
 import { SabtreeError } from '../../engine/errors.ts';
 import { treeDigest, treeSize } from '../../engine/stats.ts';
-import { ValueCodec, type ValueType } from '../../engine/values.ts';
+import { type MovedType, ValueCodec } from '../../engine/values.ts';
 import {
   LOG_CUT,
   LOG_CUT_COMMANDS,
@@ -17,8 +17,8 @@ import {
   SNAPSHOT_REACHED,
 } from '../../layout/durable.ts';
 import { STATE_READ_ONLY } from '../../layout/streams.ts';
+import { copyEntries } from '../entries.ts';
 import { type Failure, failureOf } from '../failure.ts';
-import { copyEntries } from '../rebuild.ts';
 import { Streams } from '../streams.ts';
 import type { Schema } from './frames.ts';
 import { replaceBy } from './recovery.ts';
@@ -29,7 +29,7 @@ export interface SnapshotConfig {
   readonly streams: SharedArrayBuffer;
   /** Memory of the replica that is copied. */
   readonly memory: WebAssembly.Memory;
-  readonly value: ValueType | { readonly signature: string; readonly size: number };
+  readonly value: MovedType;
   readonly schema: Schema;
   readonly source: number;
   /** Number of the snapshot. */

@@ -4,7 +4,7 @@
  */
 import { SabtreeError } from '../../engine/errors.ts';
 import { LAYOUT_VERSION } from '../../layout/tree-memory.ts';
-import type { Piece } from '../rebuild.ts';
+import type { Piece } from '../entries.ts';
 import type { Files, Source } from './files.ts';
 import {
   checkFormat,

@@ -56,7 +56,7 @@ import {
   VERIFY_TOKENS,
 } from '../../layout/streams.ts';
 import { Applier, allocate } from '../applier.ts';
-import { appendRuns, type ReplySink, ReplyWriter, writeReply } from '../replies.ts';
+import { appendRuns, type ReplySink, ReplyWriter, replyArea, writeReply } from '../replies.ts';
 import { RingReader } from '../ring.ts';
 import { Signals } from '../signals.ts';
 import type { ExecutionModel, ModelThread, ThreadParts } from './model.ts';
@@ -101,8 +101,8 @@ const TABLE = 128;
 const REPLIES = TABLE + BATCH * REPLY_RUN_SIZE;
 
 /** Bytes for the replies of a whole batch, or of one large answer. */
-function replyBytes({ attachment }: ThreadParts): number {
-  return Math.max(65536 + REPLY_PAYLOAD, BATCH * (REPLY_PAYLOAD + ((attachment.values.stride + 7) & ~7)));
+function replyBytes({ attachment, streams }: ThreadParts): number {
+  return Math.max(replyArea(streams), BATCH * (REPLY_PAYLOAD + ((attachment.values.stride + 7) & ~7)));
 }
 
 /** Keeps replies where they are until they are known to be right. */
@@ -126,7 +126,7 @@ class Share {
     const { attachment, streams, replica, thread } = parts;
     const bytes = replyBytes(parts);
     this.area = allocate(attachment, REPLIES + bytes);
-    this.applier = new Applier(streams, attachment, replica, thread);
+    this.applier = new Applier(streams, attachment, replica, thread, parts.calls);
     this.applier.counting = false;
     attachment.core.setReplyArea(this.area + REPLIES, bytes, this.area + TABLE, BATCH);
     Atomics.store(streams.words, (streams.executor(replica, thread) + EXECUTOR_AREA) >> 2, this.area);

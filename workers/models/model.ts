@@ -1,5 +1,6 @@
 import type { Attachment } from '../../engine/attachment.ts';
 import { APPLY_WITHIN_LEAF } from '../../layout/operation.ts';
+import type { CallRunner } from '../call-runner.ts';
 import type { RingReader } from '../ring.ts';
 import type { Streams } from '../streams.ts';
 import type { WaitStrategy } from '../waiting.ts';
@@ -37,6 +38,8 @@ export interface ThreadParts {
   readonly thread: number;
   readonly wait: WaitStrategy;
   readonly mixer: MixerName;
+  /** Runs user-defined commands in this thread. */
+  readonly calls: CallRunner;
   /** Absent in a replica that begins with an empty tree. */
   readonly rebuild: Rebuild | undefined;
 }

@@ -6,11 +6,11 @@
  * What the executor is spared is copying commands out of the ring and replies into the clients' rings, and above all
  * waking clients. Execution itself stays sequential, so more cores than three are of no use.
  */
-import { SLOT } from '../../layout/operation.ts';
+import { REPLY_RUN_SIZE, SLOT } from '../../layout/operation.ts';
 import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
 import { Applier, allocate } from '../applier.ts';
 import { Handover, handoverSize } from '../handover.ts';
-import { appendRuns, REPLY_AREA, REPLY_ROOM, REPLY_RUNS, type ReplySink, ReplyWriter, writeReply } from '../replies.ts';
+import { appendRuns, REPLY_RUNS, type ReplySink, ReplyWriter, replyArea, replyRoom, writeReply } from '../replies.ts';
 import { RingReader } from '../ring.ts';
 import { Signals } from '../signals.ts';
 import type { ExecutionModel, ModelThread, ThreadParts } from './model.ts';
@@ -117,8 +117,8 @@ class Execution implements ModelThread {
     this.parts = parts;
     this.signals = new Signals(streams, replica, thread, parts.wait);
     // The queue to the replier, and the reply areas behind it.
-    this.areas = allocate(attachment, handoverSize(AREAS) + AREAS * REPLY_ROOM);
-    this.applier = new Applier(streams, attachment, replica, thread);
+    this.areas = allocate(attachment, handoverSize(AREAS) + AREAS * replyRoom(streams));
+    this.applier = new Applier(streams, attachment, replica, thread, parts.calls);
     shareArea(parts, this.areas);
   }
 
@@ -157,14 +157,30 @@ class StagedReplies implements ReplySink {
   private readonly signals: Signals;
   private readonly queue: Handover;
   private readonly first: number;
+  /** Bytes of the replies of an area, and of all of it. */
+  private readonly area: number;
+  private readonly room: number;
   private current = 0;
 
-  constructor({ attachment }: ThreadParts, applier: Applier, areas: number, signals: Signals) {
+  constructor({ streams }: ThreadParts, applier: Applier, areas: number, signals: Signals) {
     this.applier = applier;
     this.signals = signals;
     this.queue = new Handover(applier.words, areas, AREAS, signals, REPLIER);
     this.first = areas + handoverSize(AREAS);
-    attachment.core.setReplyArea(this.first, REPLY_AREA, this.first + REPLY_AREA, REPLY_RUNS);
+    this.area = replyArea(streams);
+    this.room = replyRoom(streams);
+    this.fill();
+  }
+
+  /** Where the area begins that is filled now. */
+  private get at(): number {
+    return this.first + this.current * this.room;
+  }
+
+  /** Gives the core the area that is filled now. */
+  private fill(): void {
+    const { at, area } = this;
+    this.applier.attachment.core.setReplyArea(at, area, at + area, REPLY_RUNS);
   }
 
   get answers(): boolean {
@@ -179,8 +195,7 @@ class StagedReplies implements ReplySink {
 
   reply(client: number, sequence: number, status: number, payload: Uint8Array): void {
     // The core has nothing gathered: whoever replies has flushed.
-    const room = this.first + this.current * REPLY_ROOM;
-    writeReply(this.applier, room, room + REPLY_AREA, client, sequence, status, payload);
+    writeReply(this.applier, this.at, this.at + this.area, client, sequence, status, payload);
     this.handOn(1);
   }
 
@@ -200,8 +215,7 @@ class StagedReplies implements ReplySink {
     this.current = (this.current + 1) & (AREAS - 1);
     // The next area is free once what was handed on AREAS - 1 places ago is done.
     signals.until(() => ((queue.written - queue.done) | 0) < AREAS);
-    const next = this.first + this.current * REPLY_ROOM;
-    applier.attachment.core.setReplyArea(next, REPLY_AREA, next + REPLY_AREA, REPLY_RUNS);
+    this.fill();
   }
 }
 
@@ -226,9 +240,10 @@ class Replier implements ModelThread {
     const areas = areaOf(parts, EXECUTOR);
     const queue = new Handover(words, areas, AREAS, signals, EXECUTOR);
     const writer = new ReplyWriter(parts.streams, REPLIER);
+    const room = replyRoom(parts.streams);
     const tables = Array.from({ length: AREAS }, (_, i) => {
-      const table = areas + handoverSize(AREAS) + i * REPLY_ROOM + REPLY_AREA;
-      return new Uint32Array(memory.buffer, table, (REPLY_ROOM - REPLY_AREA) / 4);
+      const table = areas + handoverSize(AREAS) + i * room + replyArea(parts.streams);
+      return new Uint32Array(memory.buffer, table, (REPLY_RUNS * REPLY_RUN_SIZE) / 4);
     });
     while (signals.until(() => queue.available(1) > 0)) {
       const slot = queue.address >> 2;

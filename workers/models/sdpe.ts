@@ -10,7 +10,7 @@ import { WATCH_TAG_RINGS } from '../../layout/watch.ts';
 import { Applier, allocate } from '../applier.ts';
 import { ConflictOrderedSet } from '../conflict-ordered-set.ts';
 import { Handover, handoverSize } from '../handover.ts';
-import { DirectReplies, REPLY_AREA, REPLY_ROOM, REPLY_RUNS } from '../replies.ts';
+import { DirectReplies, REPLY_RUNS, replyArea, replyRoom } from '../replies.ts';
 import { RingReader } from '../ring.ts';
 import { Signals } from '../signals.ts';
 import type { ExecutionModel, ModelName, ModelThread, ThreadParts } from './model.ts';
@@ -246,9 +246,10 @@ class Worker implements ModelThread {
     this.parts = parts;
     this.signals = new Signals(streams, replica, thread, parts.wait);
     this.area = allocate(attachment, handoverSize(queueSlots(parts)));
-    this.room = allocate(attachment, REPLY_ROOM);
-    this.applier = new Applier(streams, attachment, replica, thread);
-    attachment.core.setReplyArea(this.room, REPLY_AREA, this.room + REPLY_AREA, REPLY_RUNS);
+    this.room = allocate(attachment, replyRoom(parts.streams));
+    this.applier = new Applier(streams, attachment, replica, thread, parts.calls);
+    const area = replyArea(parts.streams);
+    attachment.core.setReplyArea(this.room, area, this.room + area, REPLY_RUNS);
     Atomics.store(streams.words, (streams.executor(replica, thread) + EXECUTOR_AREA) >> 2, this.area);
   }
 
