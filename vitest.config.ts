@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -6,6 +7,8 @@ export default defineConfig({
     globalSetup: ['.ci/global-setup.mjs'],
     pool: 'forks',
     maxWorkers: 2,
+    // Threads start from one file each.
+    execArgv: ['--require', fileURLToPath(new URL('./.ci/test-threads-preload.cjs', import.meta.url))],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ['default', './.ci/tally-reporter.mjs'],

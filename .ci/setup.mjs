@@ -17,9 +17,9 @@ const { fail } = await import('./steps.mjs');
 
 try {
   if (!isInstalled() || !isBuilt()) {
-    await alone(() => {
+    await alone(async () => {
       if (!isInstalled()) install();
-      buildAlone();
+      await buildAlone();
     });
   }
 } catch (error) {

@@ -19,9 +19,14 @@ const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 /** Runs the command line to its end. */
 function sabtree(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { timeout: 55_000, maxBuffer: 1 << 24 }, (error, out, err) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
-    });
+    execFile(
+      process.execPath,
+      [...process.execArgv, main, ...args],
+      { timeout: 55_000, maxBuffer: 1 << 24 },
+      (error, out, err) => {
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
+      },
+    );
   });
 }
 

@@ -17,15 +17,20 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function chaos(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, 'chaos', ...args], { cwd: folder, timeout: 100_000 }, (error, out, err) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
-    });
+    execFile(
+      process.execPath,
+      [...process.execArgv, main, 'chaos', ...args],
+      { cwd: folder, timeout: 100_000 },
+      (error, out, err) => {
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
+      },
+    );
   });
 }
 
 describe('sabtree chaos', () => {
   it('kills, goes on, and prints one JSON object; what the clients saw is linearizable', async () => {
-    const flags = ['--minutes', '0.25', '--round', '5', '--entries', '300', '--every', '100', '--clients', '2'];
+    const flags = ['--minutes', '0.15', '--round', '5', '--entries', '300', '--every', '100', '--clients', '2'];
     const { code, out, err } = await chaos(...flags, '--seed', '3', '--history', 'seen', '--json');
     expect(err).toMatch(/100 %.*0 lost, 0 twice, 0 wrong/);
     const summary = JSON.parse(out);

@@ -93,6 +93,16 @@ example('ip-country.js', async () => {
   ]);
 });
 
+example('order-book.js', async () => {
+  tested.add('order-book-commands.js');
+  expect(await run('order-book.js')).toEqual([
+    '1200 orders by 3 threads, 1 failover on the way',
+    'all that was ordered was traded or is in the book: true',
+    'no bid reaches an ask: true',
+    'an order of nothing: ERR_COMMAND_FAILED, place: nothing is ordered',
+  ]);
+});
+
 it('each example is tested', () => {
   expect([...tested].sort()).toEqual(readdirSync(FOLDER).sort());
 });

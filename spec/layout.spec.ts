@@ -48,8 +48,8 @@ describe('every file of layout/', () => {
       const constants = Object.entries(file);
       expect(constants.length).toBeGreaterThan(2);
       for (const [constant, value] of constants) {
-        // One stands in a word of 32 bits that is read with its sign.
-        const least = constant === 'NOBODY' ? -1 : 0;
+        // Two stand in words of 32 bits that are read with their sign.
+        const least = constant === 'NOBODY' || constant === 'CALL_ALL_KEYS' ? -1 : 0;
         expect(Number.isInteger(value) && value >= least && value < 2 ** 32, `${constant} = ${String(value)}`).toBe(
           true,
         );
@@ -60,7 +60,7 @@ describe('every file of layout/', () => {
 
   test('sizes that arithmetic relies on are powers of two', () => {
     const sizes = [bits.CACHE_LINE, bits.PAGE, memory.THREAD_SIZE, memory.BATCH, memory.OVERLAP, memory.SCAN_LEAF_SIZE];
-    sizes.push(operation.KEPT_PLACES, operation.KEPT_SIZE, streams.VERIFY_PLACES);
+    sizes.push(operation.KEPT_PLACES, streams.VERIFY_PLACES);
     for (const size of [...sizes, memory.SCAN_LEAVES, memory.SCAN_BYTES, node.KEY_VECTOR, operation.SLOT]) {
       expect(powerOfTwo(size), String(size)).toBe(true);
     }
@@ -127,7 +127,7 @@ describe('the memory of a tree', () => {
 
   test('the fields of a thread slot, and its states', () => {
     const wide = ['ENTRIES', 'DIGEST', 'LEAVES', 'BRANCHES', 'SPLITS', 'MERGES', 'RESTARTS'];
-    const states = ['THREAD_FREE', 'THREAD_ALIVE', 'THREAD_DEAD'];
+    const states = ['THREAD_FREE', 'THREAD_ALIVE', 'THREAD_DEAD', 'THREAD_STATE_MASK', 'THREAD_OWNER_SHIFT'];
     const fields = named(memory, 'THREAD_').filter(([name]) => name !== 'THREAD_SIZE' && !states.includes(name));
     expect(fields.length).toBe(wide.length + 4);
     disjoint(
@@ -137,6 +137,8 @@ describe('the memory of a tree', () => {
       fields.map(([name, at]) => [name, at, wide.includes(name.slice(7)) ? 8 : 4]),
     );
     unique([memory.THREAD_FREE, memory.THREAD_ALIVE, memory.THREAD_DEAD]);
+    expect(memory.THREAD_DEAD & ~memory.THREAD_STATE_MASK).toBe(0);
+    expect(2 ** memory.THREAD_OWNER_SHIFT - 1).toBe(memory.THREAD_STATE_MASK);
     expect(memory.THREAD_FREE, 'fresh memory is full of free slots').toBe(0);
   });
 
@@ -291,6 +293,7 @@ describe('operations and replies', () => {
       ['sequence', operation.KEPT_SEQUENCE, 4],
       ['status', operation.KEPT_STATUS, 4],
       ['payload', operation.KEPT_PAYLOAD, 8],
+      ['blob', operation.KEPT_BLOB, 8],
     ]);
     for (const [name, code] of named(operation, 'STATUS_')) expect(code, name).toBeLessThan(operation.KEPT_FILLED);
     const flags = [operation.KEPT_FILLED, operation.KEPT_ANSWERED];

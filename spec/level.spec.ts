@@ -96,6 +96,19 @@ describe('SharedLevel', () => {
     expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'c')).toBe('cb');
     expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'z')).toBe('dcb');
     expect(await seek({ gte: 'b', lte: 'd', reverse: true }, 'a')).toBe('');
+    // Exactly at the ends.
+    for (const [options, target, found] of [
+      [{ gt: 'b', lt: 'e' }, 'b', 'cd'],
+      [{ gte: 'b', lt: 'e' }, 'b', 'bcd'],
+      [{ gt: 'b', lte: 'd' }, 'd', 'd'],
+      [{ gt: 'b', lt: 'd' }, 'd', ''],
+      [{ gt: 'b', lt: 'e', reverse: true }, 'e', 'dc'],
+      [{ gt: 'b', lte: 'e', reverse: true }, 'e', 'edc'],
+      [{ gte: 'b', lt: 'e', reverse: true }, 'b', 'b'],
+      [{ gt: 'b', lt: 'e', reverse: true }, 'b', ''],
+    ] as const) {
+      expect(await seek(options, target), `${JSON.stringify(options)}, ${target}`).toBe(found);
+    }
     expect(() => new SharedLevel({ memory: 'much' })).toThrowError(error('ERR_OPTION'));
   });
 });

@@ -24,6 +24,8 @@ interface Load {
   /** Of a thousand commands so many on several keys; `columns`: count, getAll and putAll among them. */
   readonly wide?: number;
   readonly columns?: boolean;
+  /** getAll and putAll are atomic batches instead, but within batches. */
+  readonly atomic?: boolean;
   /** A direct read behind every call or batch: of keys, or of neighbours and ranges too. */
   readonly direct?: 'keys' | 'ranges';
   readonly fault?: string;
@@ -32,6 +34,7 @@ interface Load {
 const LOADS: Readonly<Record<string, Load>> = {
   'single keys, direct lookups': { operations: 2500, ms: 130, direct: 'keys' },
   'all commands': { operations: 700, ms: 130, wide: 100 },
+  'atomic batches beside all commands': { operations: 700, ms: 130, wide: 250, atomic: true },
   'ranges, direct reads of all kinds': { operations: 700, ms: 130, wide: 60, columns: false, direct: 'ranges' },
 };
 

@@ -253,6 +253,23 @@ describe('where it differs from a Map', () => {
 });
 
 describe('several threads', () => {
+  it('clear leaves what is written behind the last key that it found', () => {
+    const map = small();
+    for (let i = 0; i < 10; i++) map.set(i, i);
+    let next = 10;
+    const { tree } = map;
+    const deleteMany = tree.deleteMany.bind(tree);
+    tree.deleteMany = (keys) => {
+      if (next > 20) throw new Error('clear does not end');
+      const removed = deleteMany(keys);
+      map.set(next, next++);
+      return removed;
+    };
+    map.clear();
+    expect([...map]).toEqual([[10, 10]]);
+    map.close();
+  });
+
   it('clear ends while others write behind its last key, and takes what was there', async () => {
     const map = small();
     for (let i = 0; i < 20_000; i++) map.set(i, i);

@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { bundleThreads } from '../.ci/test-threads.mjs';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -21,12 +22,13 @@ afterAll(() => {
   for (const copy of copies) rmSync(copy, { recursive: true, force: true });
 });
 
+const PRELOAD = '.ci/test-threads-preload.cjs';
+
 /** A copy of dist with changes; inside node_modules, so that packages are found from there. */
-function plant(changes: readonly Change[]): string {
+async function plant(changes: readonly Change[]): Promise<string> {
   const copy = mkdtempSync(join(ROOT, 'node_modules', '.planted-'));
   copies.push(copy);
-  cpSync(join(ROOT, 'dist'), join(copy, 'dist'), { recursive: true });
-  cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
+  for (const name of ['dist', 'package.json', PRELOAD]) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   for (const { file, from, to } of changes) {
     const path = join(copy, 'dist', file);
     const text = readFileSync(path, 'utf8');
@@ -36,6 +38,9 @@ function plant(changes: readonly Change[]): string {
       text.replace(from, () => to),
     );
   }
+  // Those that came along are made of what stood there before the change.
+  rmSync(join(copy, 'dist/.threads'), { recursive: true });
+  await bundleThreads(copy);
   return copy;
 }
 
@@ -51,7 +56,8 @@ interface Verdict {
 }
 
 function chaos(copy: string, flags: readonly string[], seed: number): Promise<Verdict> {
-  const args = [join(copy, 'dist/cli/main.js'), 'chaos', '--json', '--seed', `${seed}`, '--patience', '2', ...flags];
+  const main = ['--require', join(copy, PRELOAD), join(copy, 'dist/cli/main.js')];
+  const args = [...main, 'chaos', '--json', '--seed', `${seed}`, '--patience', '2', ...flags];
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: 100_000, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
       const code = error === null ? 0 : Number(error.code);
@@ -74,7 +80,7 @@ const SLOW: Change = {
 
 describe('without a planted bug', () => {
   it('chaos passes, also when replicas lag', async () => {
-    const verdict = await chaos(plant([SLOW]), [...TWO, '--models', 'keyed'], 11);
+    const verdict = await chaos(await plant([SLOW]), [...TWO, '--models', 'keyed'], 11);
     expect(verdict).toMatchObject({ code: 0, lost: 0, twice: 0, wrong: 0, replicasEqual: true, troubles: [] });
     expect(verdict.kills).toBeGreaterThan(5);
     expect(verdict.resent).toBeGreaterThan(0);
@@ -169,7 +175,7 @@ describe('a planted bug is caught', () => {
   ])(
     '%s',
     async (_, flags, changes) => {
-      const copy = plant(changes);
+      const copy = await plant(changes);
       // Whether a kill falls where it shows is chance: a few tries, each with kills of its own.
       for (const seed of [11, 12, 13, 14, 15]) {
         const { code, lost, twice, wrong, replicasEqual, troubles } = await chaos(copy, flags, seed);

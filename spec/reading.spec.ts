@@ -265,7 +265,7 @@ describe('several reads of one state', () => {
   });
 
   it('passes on what the view throws, refuses asynchronous ones, and does not wait for ever', async () => {
-    const store = await opened({ stallTimeout: 100 });
+    const store = await opened({ stallTimeout: 400 });
     await expect(
       store.read(() => {
         throw new RangeError('no');

@@ -28,7 +28,7 @@ import { Streams } from '../dist/workers/streams.js';
 import { Supervisor } from '../dist/workers/supervisor.js';
 import { Witnesses } from './support/drills.ts';
 import { SEED, seeded } from './support/random.ts';
-import { type AnyStore, agreeOnReplicas, codeOf, inTime, until, withStore } from './support/stores.ts';
+import { type AnyStore, agreeOnReplicas, codeOf, inTime, stall, until, withStore } from './support/stores.ts';
 
 /** A thread of fault-thread.mjs. */
 class FaultThread {
@@ -482,6 +482,24 @@ async function fillStore(store: AnyStore, entries: number): Promise<void> {
 const ENTRIES = 10_000;
 
 describe('a store under load', () => {
+  it('execute-verify: also if every command is a batch by itself', async () => {
+    await withStore({ model: 'execute-verify', executors: 2, replicas: 2, memory: '64MB' }, async (store) => {
+      await store.put(0, 0);
+      const { home } = store.status();
+      await store.digests();
+      const release = stall(store, home);
+      await store.kill(1 - home);
+      await until('the loss', () => store.status().losses === 1);
+      // Far more batches before the cut than replicas may be apart.
+      const all = Array.from({ length: 600 }, (_, i) => store.atomic([['add', i % 50, 1]]));
+      await until('the cut is on its way', () => store.status().replicas[1 - home].state === 'rebuilding');
+      release();
+      await until('a rebuilt replica', () => store.status().rebuilds === 1);
+      await Promise.all(all);
+      await agreeOnReplicas(store, [...store.tree.range()]);
+    });
+  });
+
   it.each(modelNames.filter((name) => name !== 'direct'))(
     `%s: replicas with ${ENTRIES} entries are lost and rebuilt, and all of them hold the same`,
     async (model: ModelName) => {

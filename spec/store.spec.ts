@@ -46,7 +46,11 @@ async function codeOf(call: () => unknown): Promise<string> {
 
 describe('opening', () => {
   it.each<[string, Record<string, unknown>]>([
-    ['key', { key: 'string' }],
+    ['key', { key: 'text' }],
+    ['maxValue', { maxValue: 1000 }],
+    ['maxValue', { value: 'json', maxValue: 1 }],
+    ['maxValue', { value: 'json', maxValue: 100_000 }],
+    ['locality', { key: 'string', locality: 8 }],
     ['value', { value: 'u128' }],
     ['model', { model: 'paxos' }],
     ['executors', { executors: 0 }],

@@ -109,6 +109,25 @@ describe.each(Object.keys(FAMILIES))('against a sorted array: %s', (family) => {
     })());
 });
 
+it('ranges end and begin exactly where leaves do', () => {
+  // What separates two leaves of such keys is often the first key of the right one.
+  const tree = create();
+  const keyOf = (n: number) => Uint8Array.of(n >> 8, n & 255);
+  const keys = Array.from({ length: 4000 }, (_, n) => keyOf(n));
+  for (const [n, key] of keys.entries()) tree.put(key, n);
+  expect(tree.stats().splits).toBeGreaterThan(5);
+  for (let n = 1; n < keys.length - 1; n++) {
+    for (const reverse of [false, true]) {
+      const found = (range: object) =>
+        [...tree.range({ ...range, reverse })].map(([, value]) => value).sort((a, b) => a - b);
+      expect(found({ gte: keys[n - 1], lte: keys[n] })).toEqual([n - 1, n]);
+      expect(found({ gt: keys[n - 1], lt: keys[n + 1] })).toEqual([n]);
+      expect(found({ gt: keys[n - 1], lte: keys[n] })).toEqual([n]);
+      expect(found({ gte: keys[n - 1], lt: keys[n] })).toEqual([n - 1]);
+    }
+  }
+});
+
 describe('strings', () => {
   const strings = () => SharedTree.create({ key: 'string', value: 'u32', memory: '16MB' });
 
@@ -360,6 +379,26 @@ describe('tuples', () => {
       tree.check();
     })());
 
+  it('a prefix is of elements, not of bytes', () => {
+    const tree = SharedTree.create({ key: 'tuple', value: 'u32', memory: '16MB' });
+    const b = (...bytes: number[]) => Uint8Array.from(bytes);
+    const longest = 'x'.repeat(1022);
+    const keys: TupleElement[][] = [['a'], ['a', null], ['a', 'b'], ['a', b(255)], ['a', []], ['a\0'], ['a\0', 1]];
+    keys.push([''], ['', 1], ['\0'], ['\0\0'], [b()], [b(), 1], [b(0)], [b(0), 1], [['a']], [['a'], 1], [['a', 1]]);
+    keys.push([longest], [longest.slice(1), null], []);
+    for (const key of keys) tree.put(key, 1);
+    expect(tree.size).toBe(keys.length);
+    const found = (prefix: TupleElement[]) => [...tree.range({ prefix })].map(([key]) => key);
+    expect(found(['a'])).toEqual([['a'], ['a', null], ['a', 'b'], ['a', b(255)], ['a', []]]);
+    expect(found(['a\0'])).toEqual([['a\0'], ['a\0', 1]]);
+    expect(found([''])).toEqual([[''], ['', 1]]);
+    expect(found([b()])).toEqual([[b()], [b(), 1]]);
+    expect(found([['a']])).toEqual([[['a']], [['a'], 1]]);
+    expect(found([longest])).toEqual([[longest]]);
+    expect(found([longest.slice(1)])).toEqual([[longest.slice(1), null]]);
+    expect(found([])).toHaveLength(keys.length);
+  });
+
   it.each([
     ['no array', 'a'],
     ['NaN', [Number.NaN]],
@@ -409,6 +448,17 @@ describe('several threads', () => {
     expect(alone.digest()).toBe(tree.digest());
   });
 
+  it('nodes merge with neighbours that others change at that moment', async () => {
+    const tree = SharedTree.create({ key: 'string', value: 'f64', memory: '32MB', latchTimeout: 2000 });
+    // A node has six keys of three threads, and each call changes it: many a merge finds a latch taken.
+    const args = { rounds: 3000, keys: 12, suffix: 's'.repeat(1000) };
+    const tasks = [0, 1, 2].map(() => ({ task: 'fillAndEmpty', args }));
+    const keys = (await runThreads<string[]>(tree.handle, tasks)).flat().sort();
+    expect(tree.stats().merges).toBeGreaterThan(2000);
+    expect(tree.check()).toMatchObject({ entries: keys.length, quiet: true });
+    expect([...tree]).toEqual(keys.map((key) => [key, args.rounds]));
+  });
+
   it('a scan is one state of the tree while others write', async () => {
     const tree = SharedTree.create({ key: 'string', value: 'f64', memory: '128MB' });
     for (let i = 0; i < 2000; i++) tree.put(`account ${String(i).padStart(4, '0')}`, 0);
@@ -421,5 +471,18 @@ describe('several threads', () => {
     expect(results[1]).toBeGreaterThanOrEqual(100);
     expect(tree.stats().splits).toBeGreaterThan(3);
     tree.check();
+  });
+
+  it('a scan of many leaves is one state, also while its ends change all the time', async () => {
+    const tree = SharedTree.create({ key: 'string', value: 'f64', memory: '16MB' });
+    const keys = 1000;
+    const keyOf = (i: number) => String(i).padStart(20, '0');
+    tree.bulkLoad(Array.from({ length: keys }, (_, i): [string, number] => [keyOf(i), 0]));
+    expect(tree.check().leaves).toBeGreaterThan(4);
+    await runThreads<number>(tree.handle, [
+      { task: 'countAtBothEnds', args: { first: keyOf(0), last: keyOf(keys - 1) } },
+      { task: 'watchBothEnds', args: { laps: 1000, keys } },
+    ]);
+    expect(tree.get(keyOf(0))).toBe(tree.get(keyOf(keys - 1)));
   });
 });

@@ -4,6 +4,7 @@
  */
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
+import { resetTree } from '../dist/engine/reset.js';
 import { SharedTree } from '../dist/index.js';
 import { type Random, seeded } from './support/random.ts';
 import { runThreads } from './support/threads.ts';
@@ -201,6 +202,10 @@ describe('types', () => {
     ['bytes', [1, 2]],
     ['bytes', new Uint16Array(2)],
     ['bytes', new Uint8Array(16 * 1024 * 1024 + 1)],
+    ['json', undefined],
+    ['json', [1, 2n ** 64n]],
+    ['json', { low: -(2n ** 63n) - 1n }],
+    ['json', () => 1],
   ] as const)('%s refuses %s', (type, value) => {
     const tree = SharedTree.create({ key: 'u32', value: type, memory: '64MB' });
     const before = used(tree);
@@ -228,25 +233,66 @@ describe('types', () => {
   });
 });
 
+it('every byte of a value counts in the digest', () => {
+  const tree = SharedTree.create({ key: 'u32', value: 'bytes', memory: '16MB' });
+  for (const size of [1, 2, 7, 8, 9, 15, 16, 17, 23, 4097]) {
+    const value = new Uint8Array(size);
+    tree.put(1, value);
+    const digests = new Set([tree.digest()]);
+    const places = Array.from({ length: Math.min(size, 24) }, (_, i) => size - 1 - i);
+    for (const place of [...places, 0]) {
+      tree.put(1, value.with(place, 1));
+      digests.add(tree.digest());
+      expect(tree.compareAndSet(1, value, value)).toBe(false);
+    }
+    expect(digests.size).toBe(1 + new Set([...places, 0]).size);
+  }
+});
+
 describe('memory', () => {
-  it('overwrites and deletes use what was there again', () =>
-    seeded('reuse', (random) => {
-      const tree = SharedTree.create({ key: 'u32', value: 'bytes', memory: '256MB' });
+  it.each(['u32', 'string'] as const)('overwrites and deletes use what was there again, keys %s', (key) =>
+    seeded(`reuse ${key}`, (random) => {
+      const tree = SharedTree.create({ key, value: 'bytes', memory: '256MB' });
       const value = () => new Uint8Array(random.below(random.pick([20, 300, 5000])));
       const churn = (times: number) => {
         for (let i = 0; i < times; i++) {
-          const key = random.below(500);
-          if (random.chance(0.3)) tree.delete(key);
-          else tree.put(key, value());
+          const k = random.below(500);
+          const of = (key === 'u32' ? k : `key ${k}`) as never;
+          if (random.chance(0.3)) tree.delete(of);
+          else tree.put(of, value());
         }
       };
-      churn(60_000);
+      churn(40_000);
       const settled = used(tree);
-      churn(200_000);
+      churn(80_000);
       // Sizes are drawn anew each time, so the peaks of their classes still rise a little.
       expect(used(tree) - settled).toBeLessThanOrEqual(4 * 262_144);
       tree.check();
-    })());
+    })(),
+  );
+
+  it.each(['u32', 'string'] as const)(
+    'either way a value is used again by the next one of its size, keys %s',
+    (key) => {
+      const tree = SharedTree.create({ key, value: 'bytes', memory: '16MB' });
+      const one = (key === 'u32' ? 1 : 'one') as never;
+      const value = new Uint8Array(100_000);
+      tree.put(one, value);
+      // It has the most values at a time: the old one, the expected one, the new one.
+      tree.compareAndSet(one, value, value);
+      const before = used(tree);
+      for (let i = 0; i < 100; i++) tree.put(one, value);
+      expect(used(tree)).toBe(before);
+      for (let i = 0; i < 100; i++) {
+        expect(tree.delete(one)).toBe(true);
+        expect(tree.put(one, value)).toBe(true);
+      }
+      expect(used(tree)).toBe(before);
+      for (let i = 0; i < 100; i++) expect(tree.update(one, value)).toBe(true);
+      for (let i = 0; i < 100; i++) expect(tree.compareAndSet(one, value, value)).toBe(true);
+      expect(used(tree)).toBe(before);
+    },
+  );
 
   it('a call that fails gives its value back', () => {
     const tree = SharedTree.create({ key: 'u32', value: 'bytes', memory: '16MB' });
@@ -312,4 +358,22 @@ describe('several threads', () => {
     expect(results[2]).toBeGreaterThan(100);
     tree.check();
   });
+});
+
+it.each(['u32', 'string'] as const)('a tree that is emptied uses the memory of its blobs again, keys %s', (key) => {
+  const reader = SharedTree.create({ key, value: 'bytes', memory: '64MB' });
+  const keyOf = (n: number) => (key === 'u32' ? n : `key ${n}`) as never;
+  const sizes: number[] = [];
+  for (let round = 0; round < 4; round++) {
+    const writer = SharedTree.attach(reader.handle);
+    for (let n = 0; n < 300; n++) writer.put(keyOf(n), new Uint8Array(n % 50 === 0 ? 400_000 : 3 * n).fill(n) as never);
+    for (let n = 0; n < 300; n += 3) writer.delete(keyOf(n));
+    expect(reader.check().entries).toBe(200);
+    sizes.push(used(reader));
+    resetTree(reader.handle.memory, [writer.attachment.thread]);
+    expect(reader.size).toBe(0);
+    expect(reader.check().entries).toBe(0);
+  }
+  expect(new Set(sizes.slice(1)).size).toBe(1);
+  reader.close();
 });

@@ -47,13 +47,15 @@ describe('watching through losses', () => {
     });
     const stop = flag();
     const keys = Array.from({ length: 50 }, (_, i) => i);
-    const adder = await thread(store, 'add', { keys, stop });
+    const adder = await thread<[number, number][]>(store, 'add', { keys, stop });
     await until('changes come', () => told > 500);
     await store.kill(store.status().home);
     const before = told;
     await until('more changes come', () => told > before + 500);
     Atomics.store(stop, 0, 1);
-    await adder.result;
+    const added = (await adder.result).reduce((total, [, count]) => total + count, 0);
+    // A closed store is not read, so everything is told before.
+    await until('everything is told', () => told === added);
     await store.close();
     await watch.closed;
     expect(behind).toBe(0);

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { connect } from '../../dist/index.js';
 import { faulty } from './faulty-client.mjs';
 import { record } from './recorder.mjs';
+import { spelt } from './spelt.mjs';
 
 const { handle, task, args, seed } = workerData;
 
@@ -32,7 +33,8 @@ function blockCommand(first, size) {
 
 /** Random commands of a client on hot keys. What it writes nobody else does, but for what adds make of it. */
 class Hot {
-  constructor({ client, keys, wide = 0, columns = true }) {
+  constructor({ client, keys, wide = 0, columns = true, adds = true }) {
+    this.adds = adds;
     this.keys = keys;
     this.wide = wide;
     this.columns = columns;
@@ -81,7 +83,8 @@ class Hot {
     if (kind < 8) return ['delete', key];
     if (kind < 10) return ['put', key, this.value(key)];
     if (kind < 11) return ['update', key, this.value(key)];
-    if (kind < 13) return ['add', key, 1 + below(3)];
+    // Values that are no numbers have no such command.
+    if (kind < 13) return this.adds ? ['add', key, 1 + below(3)] : ['get', key];
     if (kind < 15) return ['compareAndSet', key, this.seen.get(key) ?? 0, this.value(key)];
     return [below(4) === 0 ? 'has' : 'get', key];
   }
@@ -99,14 +102,34 @@ class Hot {
   }
 }
 
+/** The store, but its commands on several keys are atomic batches of commands on one key. */
+function atomically(store) {
+  const gets = (keys) => Array.from(keys, (key) => ['get', key]);
+  const puts = (keys, values) => Array.from(keys, (key, i) => ['put', key, values[i]]);
+  const added = (results) => results.filter((fresh) => fresh).length;
+  const instead = {
+    getAll: (keys) => store.atomic(gets(keys)),
+    getAllSync: (keys) => store.atomicSync(gets(keys)),
+    putAll: async (keys, values) => added(await store.atomic(puts(keys, values))),
+    putAllSync: (keys, values) => added(store.atomicSync(puts(keys, values))),
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      const own = instead[name] ?? target[name];
+      return typeof own === 'function' && instead[name] === undefined ? own.bind(target) : own;
+    },
+  });
+}
+
 const tasks = {
   /**
    * Commands on hot keys in every way there is, until so many were given or so many milliseconds are over (but some in any
    * case); all of them recorded, with their answers. The end of the store ends it too. `waiting` is how many clients have
    * yet to come until all begin.
    */
-  async history(store, { client, clock, waiting, operations, ms, direct, fault, ...what }) {
-    const recorded = record(fault === undefined ? store : faulty(store, fault), client, clock);
+  async history(store, { client, clock, waiting, operations, ms, direct, fault, atomic, ...what }) {
+    const one = fault === undefined ? store : faulty(store, fault);
+    const recorded = record(atomic ? atomically(one) : one, client, clock);
     const hot = new Hot({ client, ...what });
     if (Atomics.sub(waiting, 0, 1) === 1) Atomics.notify(waiting, 0);
     for (let left = Atomics.load(waiting, 0); left > 0; left = Atomics.load(waiting, 0)) Atomics.wait(waiting, 0, left);
@@ -379,7 +402,7 @@ async function connected() {
   if (args.announce) parentPort.postMessage('connecting');
   for (;;) {
     try {
-      return await connect(handle, args.options);
+      return spelt(await connect(handle, args.options));
     } catch (error) {
       if (!args.patient || error.code !== 'ERR_TOO_MANY_THREADS') throw error;
       await new Promise((resolve) => setTimeout(resolve, 2));

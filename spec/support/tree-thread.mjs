@@ -148,6 +148,17 @@ const tasks = {
     return [...model];
   },
 
+  /** Puts all keys of its own and takes them out again: the tree grows from nothing and shrinks to nothing. */
+  fillAndEmpty(tree, { rounds, keys, suffix }) {
+    const own = Array.from({ length: keys }, (_, n) => `${n}/${id}${suffix}`);
+    for (let round = 0; round < rounds; round++) {
+      for (const key of own) agree(`put ${key}`, tree.put(key, round), true);
+      for (const key of own) agree(`delete ${key}`, tree.delete(key), true);
+    }
+    for (const key of own) tree.put(key, rounds);
+    return own;
+  },
+
   /** Sets all accounts to 1, then all to 2, and so on, one after another. */
   setInOrder(tree, { rounds, keys }) {
     for (let round = 1; round <= rounds; round++) {
@@ -173,6 +184,34 @@ const tasks = {
       if (values[0] - values[keys - 1] > 1) wrong(`${values[0]} and ${values[keys - 1]} in one scan`);
       states.add(values.reduce((sum, value) => sum + value, 0));
     }
+    return lap;
+  },
+
+  /** Adds one to the first key, then to the last, until it is told to stop: at every instant they are equal, or the first is one ahead. */
+  countAtBothEnds(tree, { first, last }) {
+    let rounds = 0;
+    for (; !stopped(); rounds++) {
+      tree.add(first, 1);
+      tree.add(last, 1);
+    }
+    return rounds;
+  },
+
+  /** Reads both in one scan of all that lies between them. A scan takes far longer than they take to be written. */
+  watchBothEnds(tree, { keys, laps }) {
+    const since = performance.now();
+    const states = new Set();
+    let lap = 0;
+    for (; !enough(lap, laps, states.size, 20, since); lap++) {
+      const values = [...tree.range({ reverse: lap % 2 === 1 })].map(([, value]) => value);
+      agree('keys', values.length, keys);
+      if (lap % 2 === 1) values.reverse();
+      const ahead = values[0] - values[keys - 1];
+      if (ahead !== 0 && ahead !== 1)
+        wrong(`${values[0]} at the first key, ${values[keys - 1]} at the last in one scan`);
+      states.add(values[0]);
+    }
+    Atomics.store(control, STOP, 1);
     return lap;
   },
 
@@ -211,7 +250,8 @@ const tasks = {
       states.add(`${length}${letter}`);
       seen++;
     };
-    for (let lap = 0; !enough(lap, laps, states.size, 5, since); lap++) {
+    // Laps before anything was written do not count.
+    for (let lap = 0; !enough(lap, laps, states.size, 5, since); lap += seen > 0 ? 1 : 0) {
       for (let i = 0; i < keys; i++) {
         const value = tree.get(`text ${i}`);
         if (value !== undefined) look('get', value);

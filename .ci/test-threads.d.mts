@@ -1,0 +1,2 @@
+/** @see test-threads.mjs */
+export function bundleThreads(checkout?: string): Promise<void>;

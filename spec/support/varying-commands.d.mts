@@ -1,0 +1,3 @@
+export const move: unknown;
+export const tidy: unknown;
+export const lengths: unknown;
