@@ -1,7 +1,7 @@
 import { object, u32 } from 'typed-binary';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, defineCommand, f64, json, type ModelName, modelNames, open, SabtreeError } from '../dist/index.js';
-import { VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
+import { RING_CLAIM, VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
 import { Streams } from '../dist/workers/streams.js';
 import * as commands from './support/commands.mjs';
 import { folder } from './support/durable.ts';
@@ -109,6 +109,51 @@ describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
     expect(await beside).toBe(true);
     expect(await store.getAll([5, 6])).toEqual([49, 61]);
     expect(store.status().losses).toBe(0);
+    await agree(store);
+  });
+
+  test('that stand behind one another see each other, whatever becomes of those between', async () => {
+    await store.putAll([40_000, 40_001], [0, 0]);
+    const keys = [40_000, 40_001];
+    const counts = [0, 0];
+    const wanted: unknown[] = [];
+    const calls = Array.from({ length: 120 }, (_, i) => {
+      const which = i % 2;
+      const key = keys[which];
+      if (i === 60) {
+        wanted.push('ERR_COMMAND_TIMEOUT');
+        return store.call(misbehave, { keys: [key], how: 'endless' });
+      }
+      if (i % 7 === 3) {
+        wanted.push(i % 3 === 0 ? 'ERR_COMMAND_FAILED' : 'ERR_UNDECLARED_KEY');
+        return store.call(misbehave, { keys: [key], how: i % 3 === 0 ? 'throw' : 'undeclared, caught' });
+      }
+      if (i % 7 === 5) {
+        wanted.push(`${key}: ${counts[which]}`);
+        return store.call(describeKeys, { keys: [key] });
+      }
+      if (i % 31 === 8) {
+        // It also adds up what others have written.
+        wanted.push(1);
+        return store.call(fold, { from: key, to: key + 1 });
+      }
+      counts[which]++;
+      wanted.push(`the count is ${counts[which]}`);
+      return store.call(count, key);
+    });
+    const settled = await inTime('calls', Promise.allSettled(calls));
+    expect(settled.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.code))).toEqual(wanted);
+    expect(await store.getAll(keys)).toEqual(counts);
+    expect(store.status().losses).toBe(0);
+    await agree(store);
+  });
+
+  test('that read ranges see what those before them have written and deleted', async () => {
+    const around = () => store.call(lookAround, { gte: 45_000, lt: 45_010 });
+    const calls = [around(), store.call(count, 45_001), around(), store.call(count, 45_000), around()];
+    calls.push(store.call(fold, { from: 45_000, to: 45_010 }), around());
+    expect(await Promise.all(calls)).toEqual([0, 'the count is 1', 1, 'the count is 1', 2, 2, 1]);
+    expect(await store.range({ gte: 45_000, lt: 45_010 })).toEqual([[45_000, 2]]);
     await agree(store);
   });
 
@@ -240,6 +285,51 @@ describe('replicas that are lost', () => {
 });
 
 describe('one verdict for all replicas', () => {
+  test('what is given up elsewhere takes no effect, and those behind it have seen nothing of it', async () => {
+    const store = await opened({ model: 'smr', replicas: 2 });
+    try {
+      const streams = Streams.attach(store.handle.streams);
+      for (let planted = 0; planted < 5; planted++) {
+        await store.put(5, 0);
+        const records = Array.from({ length: 5 }, () => store.call(count, 5).catch(({ code }) => code));
+        // They leave in the next turn. Each takes two slots; that another replica gave up the one is said before.
+        const head = Atomics.load(streams.words, (streams.ring(0) + RING_CLAIM) >> 2);
+        streams.decide(0, (head + 2 * planted) | 0, VERDICT_GIVEN_UP);
+        const wanted = [1, 2, 3, 4].map((n) => `the count is ${n}`);
+        wanted.splice(planted, 0, 'ERR_COMMAND_TIMEOUT');
+        expect(await Promise.all(records)).toEqual(wanted);
+        await agree(store);
+      }
+      expect(store.status().losses).toBe(0);
+    } finally {
+      await store.close();
+    }
+  });
+
+  test('of commands that are run together those behind a slow one see what was decided about it', async () => {
+    const store = await opened({ model: 'smr', replicas: 2, commandTimeout: 200 });
+    try {
+      for (let round = 0; round < 3; round++) {
+        await store.put(5, 0);
+        const calls = [count, count, uneven, count, count].map((command) =>
+          store.call(command, 5).then(
+            (answer) => answer ?? 'done',
+            (error: SabtreeError) => error.code,
+          ),
+        );
+        const answers = await Promise.all(calls);
+        const slow = answers[2] === 'done' ? 1 : 0;
+        if (slow === 0) expect(answers[2]).toBe('ERR_COMMAND_TIMEOUT');
+        const counts = [1, 2, 3 + slow, 4 + slow].map((n) => `the count is ${n}`);
+        expect([...answers.slice(0, 2), ...answers.slice(3)]).toEqual(counts);
+        await agree(store);
+      }
+      expect(store.status().losses).toBe(0);
+    } finally {
+      await store.close();
+    }
+  });
+
   test('what ends in time in one replica takes effect in the slow one too', async () => {
     // Executors are started one behind the other, so of two replicas with one each, one is slow.
     const store = await opened({ model: 'smr', replicas: 2, commandTimeout: 200 });

@@ -44,14 +44,23 @@ export class CallContext implements CommandContext<unknown, unknown> {
   private readonly readOnly: boolean;
   private readonly seed: readonly [low: number, high: number];
   private next: (() => number) | undefined;
+  private readonly earlier: ReadonlyMap<unknown, Write>;
   private room: number;
   private readonly overhead: number;
   private over = false;
 
   /**
    * @param values how the tree's values become bytes. @param room most bytes that its changes may take.
+   * @param earlier writes of commands before it that are not in the tree yet.
    */
-  constructor(attachment: Attachment, values: Payload, call: CallRecord, readOnly: boolean, room: number) {
+  constructor(
+    attachment: Attachment,
+    values: Payload,
+    call: CallRecord,
+    readOnly: boolean,
+    room: number,
+    earlier: ReadonlyMap<unknown, Write>,
+  ) {
     this.attachment = attachment;
     this.values = values;
     this.keys = call.keys ?? [];
@@ -62,6 +71,7 @@ export class CallContext implements CommandContext<unknown, unknown> {
     this.time = call.time;
     this.seed = call.seed;
     this.room = room;
+    this.earlier = earlier;
   }
 
   random(): number {
@@ -98,20 +108,22 @@ export class CallContext implements CommandContext<unknown, unknown> {
     }
     this.refuseLate();
     const range = rangeOf(options);
-    const { attachment, writes } = this;
+    const { attachment, writes, earlier } = this;
     const { limit } = range;
-    // As many more as the own writes may hide. Wrong bounds are refused here, and are the command's fault.
-    const walk = new RangeWalk(attachment, { ...range, limit: limit + writes.size });
+    // As many more as those writes may hide. Wrong bounds are refused here, and are the command's fault.
+    const walk = new RangeWalk(attachment, { ...range, limit: limit + writes.size + earlier.size });
     const entries = this.guard(() => this.decoded([...new RangeIterator<unknown, unknown>(walk)]));
-    return writes.size === 0 ? entries : this.merge(entries, options ?? {}).slice(0, limit);
+    if (writes.size + earlier.size === 0) return entries;
+    return this.merge(entries, new Map([...earlier, ...writes]), options ?? {}).slice(0, limit);
   }
 
   // --- bytes, for commands that only move values ------------------------------------------------------------------------
 
   /** A value's bytes as this command sees them, or undefined. */
   bytesOf(key: unknown): Uint8Array | undefined {
-    const own = this.writes.get(this.touch(key));
-    if (own !== undefined) return own.bytes;
+    const id = this.touch(key);
+    const written = this.writes.get(id) ?? this.earlier.get(id);
+    if (written !== undefined) return written.bytes;
     return this.guard(() => readBytes(this.attachment, key));
   }
 
@@ -170,8 +182,12 @@ export class CallContext implements CommandContext<unknown, unknown> {
 
   // --- ranges -----------------------------------------------------------------------------------------------------------
 
-  /** Puts the own writes into what a range of the tree gave. */
-  private merge(entries: readonly [unknown, unknown][], options: RangeOptions<unknown>): [unknown, unknown][] {
+  /** Puts writes into what a range of the tree gave. */
+  private merge(
+    entries: readonly [unknown, unknown][],
+    writes: ReadonlyMap<unknown, Write>,
+    options: RangeOptions<unknown>,
+  ): [unknown, unknown][] {
     const { keyCode } = this.attachment;
     const { prefix, reverse } = options;
     const { from, end } = prefix === undefined ? { from: undefined, end: undefined } : prefixRange(keyCode, prefix);
@@ -183,8 +199,8 @@ export class CallContext implements CommandContext<unknown, unknown> {
         (lt !== undefined && compareKeys(keyCode, key, lt) >= 0) ||
         (lte !== undefined && compareKeys(keyCode, key, lte) > 0)
       );
-    const merged = entries.filter(([key]) => !this.writes.has(keyIdentity(keyCode, key)));
-    for (const { key, bytes } of this.writes.values()) {
+    const merged = entries.filter(([key]) => !writes.has(keyIdentity(keyCode, key)));
+    for (const { key, bytes } of writes.values()) {
       if (bytes !== undefined && within(key)) merged.push([key, this.values.decode(bytes)]);
     }
     const sign = reverse ? -1 : 1;

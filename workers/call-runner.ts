@@ -28,16 +28,9 @@ import {
 import { VERDICT_DONE, VERDICT_GIVEN_UP } from '../layout/streams.ts';
 import { readStep } from './built-in-commands.ts';
 import { BytesReader } from './bytes.ts';
+import { Attempt } from './call-attempt.ts';
 import { CallContext, type Write } from './call-context.ts';
-import {
-  type CommandFailure,
-  encodeFailure,
-  MOST_RESULT,
-  mostAnswer,
-  type Payload,
-  readCall,
-  ValuePayload,
-} from './call-record.ts';
+import { type CommandFailure, encodeFailure, type Payload, readCall, ValuePayload } from './call-record.ts';
 import type { CommandTable, RunnableCommand } from './command-table.ts';
 import type { Streams } from './streams.ts';
 import { pointStep } from './variable-commands.ts';
@@ -47,6 +40,8 @@ import { logBytes } from './watch-memory.ts';
 const MORE = 10;
 /** Times it is tried again like this. */
 const TRIES = 3;
+/** Milliseconds after which no further command is run together with those before: they wait for their answers. */
+const TOGETHER_MS = 1;
 
 /** What a command came to. */
 export interface Outcome {
@@ -55,9 +50,6 @@ export interface Outcome {
   /** What it has changed. */
   readonly changed: readonly Write[];
 }
-
-/** How a run of a command ended. */
-type Ended = { readonly payload: Uint8Array } | { readonly failure: CommandFailure };
 
 const NOTHING: readonly Write[] = [];
 const NO_BYTES = new Uint8Array(0);
@@ -107,6 +99,11 @@ export class CallRunner {
     this.room = logBytes(streams.shape.ringSlots) >> 2;
   }
 
+  /** Whether the command of a record runs under guard; `runTogether` takes such commands. */
+  isGuarded(words: Int32Array, address: number): boolean {
+    return this.limit > 0 && this.table.get(words[(address + CALL_COMMAND) >> 2])?.foreign === true;
+  }
+
   /**
    * Runs the command whose record stands at `address`, and puts its writes into the tree.
    * @throws what makes the replica unable to go on; ERR_UNKNOWN_COMMAND when a log names a command that there is not
@@ -126,23 +123,30 @@ export class CallRunner {
       return { status: STATUS_UNKNOWN_COMMAND, payload: NO_BYTES, changed: NOTHING };
     }
     if (command.point) return this.point(memory, words, address);
-    const call = readCall(memory, words, address, this.order);
-    for (let tries = 0, limit = this.limit; tries <= TRIES; tries++, limit *= MORE) {
-      const context = new CallContext(this.attachment, this.values, call, command.readOnly, this.room);
-      const ended = this.execute(command, context, call.bytes, limit);
-      const done = ended !== undefined;
-      const agreed = command.foreign && !command.readOnly ? this.decide(memory, words, address, done) : done;
-      if (!agreed) return failed({ code: 'ERR_COMMAND_TIMEOUT', message: this.timeout(command) });
-      if (ended === undefined) continue;
-      return 'failure' in ended
-        ? failed(ended.failure)
-        : { status: STATUS_TRUE, payload: ended.payload, changed: context.commit() };
+    const [attempt] = this.attempt(memory, words, [address], this.limit);
+    return this.conclude(memory, words, attempt);
+  }
+
+  /**
+   * Runs several guarded commands, one after the other, under one guard: making a guard takes longer than most commands. A
+   * command reads what those before it would write; only then, in their order, is each decided and put into the tree. So it
+   * comes to what running them one by one comes to.
+   * @param take gets each one's outcome once its writes are in the tree: those of the first so many, one at least. (None behind one
+   *   that takes long, that has to be run again, or that another replica has given up.)
+   * @throws what makes the replica unable to go on
+   */
+  runTogether(
+    memory: Uint8Array,
+    words: Int32Array,
+    records: readonly number[],
+    take: (address: number, outcome: Outcome) => void,
+  ): void {
+    for (const attempt of this.attempt(memory, words, records, this.limit)) {
+      const outcome = this.conclude(memory, words, attempt);
+      take(attempt.address, outcome);
+      // Those behind it have read what it would have written.
+      if (attempt.succeeded && outcome.status !== STATUS_TRUE) return;
     }
-    throw new SabtreeError(
-      'ERR_TIMEOUT',
-      `${command.name} does not end here, but did in another replica`,
-      command.name,
-    );
   }
 
   /** One operation on one key: nothing of it needs a context, and it cannot fail. */
@@ -162,41 +166,66 @@ export class CallRunner {
     return `${name} was stopped after ${this.limit} ms (commandTimeout); nothing was written`;
   }
 
-  /** Runs it to its end, or to its limit: then undefined. */
-  private execute(command: RunnableCommand, context: CallContext, bytes: Uint8Array, limit: number): Ended | undefined {
-    const { name, args, result, maxResult, foreign, readOnly } = command;
-    const end: { outcome?: Ended } = {};
-    const body = () => {
-      try {
-        const given = command.execute(context, args.decode(bytes));
-        if (isThenable(given)) throw new SabtreeError('ERR_VALUE', 'it returned a promise, but run is synchronous');
-        const payload = result.encode(given).slice();
-        const most = foreign ? maxResult : readOnly ? mostAnswer(this.streams.shape.replyBytes) : MOST_RESULT;
-        if (payload.length <= most) end.outcome = { payload };
-        else {
-          const what = foreign ? `maxResult is ${most}` : `at most ${most} fit into an answer`;
-          const message = `${name}: its result takes ${payload.length} bytes, ${what}`;
-          end.outcome = { failure: { code: foreign ? 'ERR_COMMAND_FAILED' : 'ERR_TOO_LARGE', message } };
-        }
-      } catch (error) {
-        // Looked at here, under guard: what was thrown may be anything.
-        end.outcome = { failure: failureOf(command, error) };
+  /**
+   * Runs commands to their ends, one after the other, each as if those before it had taken effect. None has when it returns.
+   * @param limit milliseconds after which the last one is stopped where it is; 0: never.
+   * @returns those that were begun, one at least
+   */
+  private attempt(memory: Uint8Array, words: Int32Array, records: readonly number[], limit: number): Attempt[] {
+    const earlier = new Map<unknown, Write>();
+    const attempts = records.map((address) => {
+      const command = this.table.get(words[(address + CALL_COMMAND) >> 2]) as RunnableCommand;
+      const call = readCall(memory, words, address, this.order);
+      const { attachment, values, room } = this;
+      const context = new CallContext(attachment, values, call, command.readOnly, room, earlier);
+      return new Attempt(address, command, call.bytes, context);
+    });
+    let begun = 0;
+    const start = performance.now();
+    const all = () => {
+      for (const attempt of attempts) {
+        begun++;
+        const { context } = attempt;
+        running = context;
+        attempt.run(this.streams.shape.replyBytes);
+        running = undefined;
+        if (context.broken !== undefined || performance.now() - start > TOGETHER_MS) return;
+        if (attempt.succeeded) for (const [id, write] of context.writes) earlier.set(id, write);
       }
     };
-    let ended = true;
-    running = context;
     try {
-      if (foreign && limit > 0) ended = guarded(limit, body);
-      else body();
+      // With others before it, a command still has its own time.
+      if (attempts[0].command.foreign && limit > 0) guarded(limit + (records.length > 1 ? TOGETHER_MS : 0), all);
+      else all();
     } finally {
       running = undefined;
-      context.end();
+      for (const { context } of attempts) context.end();
     }
-    if (context.broken !== undefined) throw context.broken;
-    if (!ended) return undefined;
-    if (context.fault === undefined) return end.outcome;
-    const { code, message } = context.fault;
-    return { failure: { code, message: `${name}: ${message}` } };
+    return attempts.slice(0, Math.max(1, begun));
+  }
+
+  /**
+   * Lets a command take effect, or not, as the replicas agree. One that took too long here and not elsewhere is run again.
+   * @throws what makes the replica unable to go on
+   */
+  private conclude(memory: Uint8Array, words: Int32Array, first: Attempt): Outcome {
+    const { command, address } = first;
+    for (let tries = 0, limit = this.limit; tries <= TRIES; tries++, limit *= MORE) {
+      const { context, ended } = tries === 0 ? first : this.attempt(memory, words, [address], limit)[0];
+      if (context.broken !== undefined) throw context.broken;
+      const done = ended !== undefined;
+      const agreed = command.foreign && !command.readOnly ? this.decide(memory, words, address, done) : done;
+      if (!agreed) return failed({ code: 'ERR_COMMAND_TIMEOUT', message: this.timeout(command) });
+      if (ended === undefined) continue;
+      return 'failure' in ended
+        ? failed(ended.failure)
+        : { status: STATUS_TRUE, payload: ended.payload, changed: context.commit() };
+    }
+    throw new SabtreeError(
+      'ERR_TIMEOUT',
+      `${command.name} does not end here, but did in another replica`,
+      command.name,
+    );
   }
 
   /** Whether the command takes effect: what one replica has said first holds for all. */
@@ -211,29 +240,4 @@ export class CallRunner {
 
 function failed(failure: CommandFailure): Outcome {
   return { status: STATUS_COMMAND_FAILED, payload: encodeFailure(failure), changed: NOTHING };
-}
-
-function isThenable(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-}
-
-/** What a command threw, as its caller is told. */
-function failureOf({ name }: RunnableCommand, thrown: unknown): CommandFailure {
-  // A thrown object may be anything; whatever it does while it is looked at must not hurt.
-  try {
-    if (thrown instanceof Error) {
-      const { code } = thrown as { code?: unknown };
-      return {
-        code: 'ERR_COMMAND_FAILED',
-        message: `${name}: ${thrown.message}`,
-        thrown: {
-          name: String(thrown.name),
-          ...((typeof code === 'string' || typeof code === 'number') && { code }),
-        },
-      };
-    }
-    return { code: 'ERR_COMMAND_FAILED', message: `${name} threw ${String(thrown)}` };
-  } catch {
-    return { code: 'ERR_COMMAND_FAILED', message: `${name} threw something that cannot be shown` };
-  }
 }

@@ -248,8 +248,7 @@ export class Executor implements ModelThread {
       // depends on every key.
       const replies = this.replies[this.executor];
       this.applier.runDeferrals(this.deferral, replies);
-      this.applier.alone(stream.stage + record, this.slotsOf(stream), this.deferral, replies);
-      stream.at += this.slotsOf(stream);
+      stream.at += this.applier.alone(stream.stage + record, this.ownSlots(stream), this.deferral, replies);
       return true;
     }
     stream.standing = stream.words[(record + OPERATION_NUMBER) >> 2];
@@ -259,6 +258,15 @@ export class Executor implements ModelThread {
 
   private slotsOf(stream: Stream): number {
     return stream.words[(stream.at * SLOT) >> 2] >>> 16;
+  }
+
+  /** Slots up to the next record that other executors take part in. */
+  private ownSlots({ words, at, end }: Stream): number {
+    let slots = 0;
+    while (at + slots < end && words[((at + slots) * SLOT + OPERATION_GROUPS) >> 2] === 0) {
+      slots += words[((at + slots) * SLOT) >> 2] >>> 16;
+    }
+    return slots;
   }
 
   /**

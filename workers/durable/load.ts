@@ -91,9 +91,7 @@ function carryOut(applier: Applier, area: number, room: number, body: Uint8Array
     for (let at = 0; at < filled; ) {
       at += applier.apply(area + at, (filled - at) >> 6, 0, 0, NO_REPLIES) << 6;
       if (at === filled) break;
-      const bytes = (words[(area + at) >> 2] >>> 16) << 6;
-      applier.alone(area + at, bytes >> 6, 0, NO_REPLIES);
-      at += bytes;
+      at += applier.alone(area + at, (filled - at) >> 6, 0, NO_REPLIES) << 6;
     }
     filled = 0;
   };

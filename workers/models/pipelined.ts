@@ -139,10 +139,7 @@ class Execution implements ModelThread {
       for (let at = 0; at < slots; ) {
         at += applier.apply(address + at * SLOT, slots - at, applier.replying, 0, replies);
         if (at === slots) break;
-        const record = address + at * SLOT;
-        const length = applier.words[record >> 2] >>> 16;
-        applier.alone(record, length, 0, replies);
-        at += length;
+        at += applier.alone(address + at * SLOT, slots - at, 0, replies);
       }
       queue.advance(slots);
       applier.counters[COUNTER_BATCHES]++;

@@ -4,7 +4,7 @@
  * has no predecessor in it. The scheduler is the only one to touch the set; workers get commands, and show that they are
  * done with them, through a queue each.
  */
-import { OPERATION_CODE, SLOT } from '../../layout/operation.ts';
+import { SLOT } from '../../layout/operation.ts';
 import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
 import { WATCH_TAG_RINGS } from '../../layout/watch.ts';
 import { Applier, allocate } from '../applier.ts';
@@ -274,10 +274,7 @@ class Worker implements ModelThread {
         while (end < slots && end - at < WORKER_STEP) end += words[(address + end * SLOT) >> 2] >>> 16;
         let done = applier.apply(address + at * SLOT, end - at, applier.replying, 0, replies);
         if (done < end - at) {
-          const record = address + (at + done) * SLOT;
-          const length = words[(record + OPERATION_CODE) >> 2] >>> 16;
-          applier.alone(record, length, 0, replies);
-          done += length;
+          done += applier.alone(address + (at + done) * SLOT, end - at - done, 0, replies);
         }
         at += done;
         queue.advance(done);
