@@ -2,14 +2,30 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { ensureProgram, findProgram } from './support/programs.ts';
 
-function run(name: string): Promise<{ code: number; out: string }> {
+function run(
+  name: string,
+  variables: Record<string, string> = {},
+): Promise<{ code: number; out: string; err: string }> {
   const script = fileURLToPath(new URL(`../dist/perf/${name}.js`, import.meta.url));
+  const options = { timeout: 55_000, maxBuffer: 1 << 26, env: { ...process.env, ...variables } };
   return new Promise((resolve) => {
-    execFile(process.execPath, [script, '--quick', '--json'], { timeout: 55_000, maxBuffer: 1 << 26 }, (error, out) => {
-      resolve({ code: error === null ? 0 : 1, out });
+    execFile(process.execPath, [script, '--quick', '--json'], options, (error, out, err) => {
+      resolve({ code: error === null ? 0 : 1, out, err });
     });
   });
+}
+
+/** That each row has three figures, in their order. */
+function checkRows(rows: Record<'ours' | 'theirs' | 'ratio', Record<'median' | 'min' | 'max', number>>[]): void {
+  for (const { ours, theirs, ratio } of rows) {
+    for (const { median, min, max } of [ours, theirs, ratio]) {
+      expect(min).toBeGreaterThan(0);
+      expect(median).toBeGreaterThanOrEqual(min);
+      expect(max).toBeGreaterThanOrEqual(median);
+    }
+  }
 }
 
 describe('benchmarks at smoke size', () => {
@@ -20,13 +36,25 @@ describe('benchmarks at smoke size', () => {
     expect(machine.cores).toBeGreaterThan(0);
     const names = new Set(rows.map((row: { name: string }) => row.name));
     expect(names.size).toBeGreaterThan(10);
-    for (const { ours, theirs, ratio } of rows) {
-      for (const { median, min, max } of [ours, theirs, ratio]) {
-        expect(min).toBeGreaterThan(0);
-        expect(median).toBeGreaterThanOrEqual(min);
-        expect(max).toBeGreaterThanOrEqual(median);
-      }
-    }
+    checkRows(rows);
+  });
+
+  it('redis', async () => {
+    const find = () => findProgram('SABTREE_REDIS', ['redis-server'], []);
+    const advice = 'redis-server (Debian: apt-get install redis-server; or name one in SABTREE_REDIS)';
+    const program = ensureProgram(find, 'redis-server', 120_000, advice);
+    const { code, out, err } = await run('redis', { SABTREE_REDIS: program });
+    expect(code, err).toBe(0);
+    const { redis, rows } = JSON.parse(out);
+    expect(redis.server).toMatch(/^\d+\.\d+/);
+    expect(rows).toHaveLength(8);
+    checkRows(rows);
+  }, 240_000);
+
+  it('redis says so where there is none', async () => {
+    const { code, err } = await run('redis', { SABTREE_REDIS: '/nowhere/redis-server' });
+    expect(code).toBe(1);
+    expect(err).toContain('there is no /nowhere/redis-server');
   });
 
   it('micro', async () => {

@@ -29,7 +29,7 @@ export function findProgram(variable: string, names: readonly string[], places: 
 /** What `find` gives, after its package is installed if need be. @throws an error with `advice` if there is none */
 export function ensureProgram(find: () => string | undefined, name: string, limit: number, advice: string): string {
   const found = find() ?? (installPackage(name, limit) ? find() : undefined);
-  if (found === undefined) throw new Error(`the browser tests need ${advice}`);
+  if (found === undefined) throw new Error(`the tests need ${advice}`);
   return found;
 }
 
@@ -44,7 +44,7 @@ function installPackage(name: string, limit: number): boolean {
     execFileSync(program, rest, { stdio: ['ignore', 'ignore', 'inherit'], env, timeout: limit });
   };
   const install = () => apt('install', '-y', '--no-install-recommends', name);
-  process.stderr.write(`sabtree: installing the system package "${name}", which the browser tests need\n`);
+  process.stderr.write(`sabtree: installing the system package "${name}", which the tests need\n`);
   try {
     install();
     return true;
