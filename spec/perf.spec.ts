@@ -7,11 +7,12 @@ import { ensureProgram, findProgram } from './support/programs.ts';
 function run(
   name: string,
   variables: Record<string, string> = {},
+  flags: readonly string[] = [],
 ): Promise<{ code: number; out: string; err: string }> {
   const script = fileURLToPath(new URL(`../dist/perf/${name}.js`, import.meta.url));
   const options = { timeout: 55_000, maxBuffer: 1 << 26, env: { ...process.env, ...variables } };
   return new Promise((resolve) => {
-    execFile(process.execPath, [script, '--quick', '--json'], options, (error, out, err) => {
+    execFile(process.execPath, [script, '--quick', '--json', ...flags], options, (error, out, err) => {
       resolve({ code: error === null ? 0 : 1, out, err });
     });
   });
@@ -50,6 +51,30 @@ describe('benchmarks at smoke size', () => {
     expect(rows).toHaveLength(8);
     checkRows(rows);
   }, 240_000);
+
+  it('strings, beside lmdb', async () => {
+    const { code, out, err } = await run('strings');
+    expect(code, err).toBe(0);
+    const { rows } = JSON.parse(out);
+    expect(rows).toHaveLength(7);
+    checkRows(rows);
+  });
+
+  it('churn', async () => {
+    const { code, out, err } = await run('churn');
+    expect(code, err).toBe(0);
+    const { taken, growth } = JSON.parse(out);
+    expect(Math.min(...taken)).toBeGreaterThan(0);
+    expect(growth).toBeLessThan(0.02);
+  });
+
+  it('drain', async () => {
+    const { code, out, err } = await run('drain', {}, ['--workloads', 'updates']);
+    expect(code, err).toBe(0);
+    const { cells } = JSON.parse(out) as { cells: { verified: boolean }[] };
+    expect(cells.length).toBeGreaterThan(10);
+    expect(cells.every(({ verified }) => verified)).toBe(true);
+  });
 
   it('redis says so where there is none', async () => {
     const { code, err } = await run('redis', { SABTREE_REDIS: '/nowhere/redis-server' });
