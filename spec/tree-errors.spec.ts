@@ -392,13 +392,35 @@ describe('options of create: ERR_OPTION with the value', () => {
         }),
       ).message,
     ).toContain('value.deep.text');
-    for (const [schema, size] of [
-      [bin.object({}), 0],
-      [bin.chars(3), 3],
+    const empty = bin.object({}) as unknown as FixedValueType;
+    expect(refusal('ERR_OPTION', () => SharedTree.create({ ...base, value: empty })).value).toBe(0);
+  });
+
+  test('values of less than a word', () => {
+    const flags = bin.object({ on: bin.bool });
+    for (const [schema, one, two] of [
+      [flags, { on: true }, { on: false }],
+      [bin.bool, true, false],
+      [bin.u8, 255, 0],
+      [bin.i16, -1, 2],
+      [bin.chars(3), 'abc', 'abd'],
     ] as const) {
-      expect(
-        refusal('ERR_OPTION', () => SharedTree.create({ ...base, value: schema as unknown as FixedValueType })).value,
-      ).toBe(size);
+      const tree = SharedTree.create({ ...base, value: schema as never }) as unknown as AnyTree;
+      expect(tree.put(1, one)).toBe(true);
+      expect(tree.compareAndSet(1, two, one)).toBe(false);
+      expect(tree.compareAndSet(1, one, two)).toBe(true);
+      expect(tree.putMany([2, 3], [one, two])).toBe(2);
+      expect([...tree]).toEqual([
+        [1, two],
+        [2, one],
+        [3, two],
+      ]);
+      const other = SharedTree.attach<AnyKey, unknown>(tree.handle, { value: schema as never });
+      expect(other.getMany([1, 2])).toEqual([two, one]);
+      const loaded = SharedTree.create({ ...base, value: schema as never }) as unknown as AnyTree;
+      loaded.bulkLoad([...tree]);
+      expect(loaded.digest()).toBe(tree.digest());
+      tree.check();
     }
   });
 

@@ -209,6 +209,7 @@ export const RECORDS: readonly ValueKind[] = [
     Uint16Array.from({ length: 64 }, () => random.u32()),
     text(random, 128),
   ]),
+  record(1, bin.object({ on: bin.bool }), (random) => ({ on: random.chance(0.5) })),
 ];
 
 export const VALUES: readonly ValueKind[] = [...SCALARS, ...RECORDS];
