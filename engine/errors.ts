@@ -93,7 +93,7 @@ export function show(value: unknown): string {
   if (Object.is(value, -0)) return '-0';
   if (typeof value === 'object' && value !== null) {
     const name = value.constructor?.name ?? 'object';
-    return Array.isArray(value) ? `an array of ${value.length}` : `a ${name}`;
+    return Array.isArray(value) ? `an array of ${value.length}` : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
   }
   return String(value);
 }

@@ -15,9 +15,8 @@ import {
   STATUS_NOT_ASCENDING,
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
-  STATUS_UNSUPPORTED,
 } from '../layout/operation.ts';
-import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
+import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_BLOB, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
 import {
   Attachment,
   CLOSED_CORE,
@@ -504,6 +503,11 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
    * @returns the value before, or undefined if the key was absent. @throws ERR_UNSUPPORTED for records.
    */
   add(key: K, by: V): V | undefined {
+    const { code } = this.attachment.values;
+    if (code === VALUE_RECORD || code === VALUE_BLOB) {
+      const { valueTypeName: type } = this;
+      throw new SabtreeError('ERR_UNSUPPORTED', `add works on numeric values only, these are of type ${type}`, type);
+    }
     return this.modify(OP_ADD, key, by) ? (this.attachment.expected.get(0) as V) : undefined;
   }
 
@@ -521,7 +525,6 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** The same with values of varying length: a blob is made first, and given back if no leaf takes it. */
   private modifyBlob(op: number, key: K, value: V, expected?: V): boolean {
     this.alive();
-    if (op === OP_ADD) fail(STATUS_UNSUPPORTED);
     const { attachment } = this;
     const compares = op === OP_COMPARE_AND_SET;
     const codec = attachment.values.variable as VariableCodec;
@@ -673,7 +676,10 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     const branchFill = Math.max(2 * branchMinimum + 1, Math.floor(branchCapacity * fill));
     this.alive();
     if (this.loading) throw new SabtreeError('ERR_ARGUMENT', 'bulkLoad was called by the entries of a bulkLoad');
-    if (treeSize(attachment) !== 0) throw new SabtreeError('ERR_NOT_EMPTY', 'bulkLoad needs an empty tree');
+    const present = treeSize(attachment);
+    if (present !== 0) {
+      throw new SabtreeError('ERR_NOT_EMPTY', `bulkLoad needs an empty tree, this one has ${present} entries`, present);
+    }
     const started = isVariable(attachment.keyCode)
       ? core.bulkBegin(Math.floor(attachment.shape().nodeSize * fill), 0)
       : core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
@@ -713,7 +719,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
         status = core.bulkEnd();
       }
       if (status === STATUS_NOT_EMPTY) {
-        throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad');
+        throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad', treeSize(attachment));
       }
     } catch (error) {
       core.bulkAbort();
@@ -760,6 +766,7 @@ function attach(
     throw new SabtreeError(
       'ERR_SCHEMA_MISMATCH',
       'a tree of records is attached to with its schema: attach(handle, { value: schema })',
+      type,
     );
   }
   const values = new ValueCodec(type as ValueType);

@@ -103,7 +103,8 @@ function refuseUnfaithful(value: object): void {
   // Objects of a user's classes pass: what comes back has their properties. Maps, sets and the like would come back empty.
   if (prototype !== Object.prototype && prototype !== null) {
     const tag = Object.prototype.toString.call(value);
-    if (tag !== '[object Object]' && tag !== '[object Uint8Array]') throw new TypeError(`not something that JSON has: ${tag.slice(8, -1)}`);
+    if (tag !== '[object Object]' && tag !== '[object Uint8Array]')
+      throw new TypeError(`not something that JSON has: ${tag.slice(8, -1)}`);
   }
   // Decoders refuse it, and it can come from JSON.parse.
   if (Object.hasOwn(value, '__proto__')) throw new TypeError('a property named __proto__');

@@ -90,7 +90,11 @@ export function readStanding<R>(
   }
   if (epochOf(streams) !== epoch) return undefined;
   if (!held) {
-    throw new SabtreeError('ERR_TIMEOUT', `a view has to be done within ${READ_LIMIT} ms: the store stands meanwhile`);
+    throw new SabtreeError(
+      'ERR_TIMEOUT',
+      `a view has to be done within ${READ_LIMIT} ms: the store stands meanwhile`,
+      READ_LIMIT,
+    );
   }
   if (typeof (result as Promise<unknown> | undefined)?.then === 'function') {
     throw new SabtreeError('ERR_ARGUMENT', `a view is synchronous, this one returned ${show(result)}`, result);

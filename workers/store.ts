@@ -291,15 +291,24 @@ export interface ReplicaDigest {
   readonly entries: number;
 }
 
+function isInteger(value: unknown, least: number, most: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+}
+
 function integerOption(name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-    throw new SabtreeError(
-      'ERR_OPTION',
-      `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`,
-      value,
-    );
-  }
-  return value;
+  if (isInteger(value, least, most)) return value;
+  throw new SabtreeError(
+    'ERR_OPTION',
+    `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`,
+    value,
+  );
+}
+
+/** Refuses an argument that is not the number of one of `count` things. */
+function checkNumber(name: string, value: unknown, count: number): void {
+  if (isInteger(value, 0, count - 1)) return;
+  const wanted = count === 0 ? 'there is none' : `it must be an integer from 0 to ${count - 1}`;
+  throw new SabtreeError('ERR_ARGUMENT', `${name}: ${wanted}, got ${show(value)}`, value);
 }
 
 /** What a supervisor may do for its store. */
@@ -308,6 +317,8 @@ interface Supervision {
   /** Resolves with why, once it has ended. */
   readonly ended: Promise<Failure>;
   readonly control: Remote<SupervisorControl>;
+  /** Whether it is not to be asked any more. */
+  over: boolean;
 }
 
 /** One replica, in `StoreStatus`. */
@@ -428,9 +439,14 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
    * Calls back with what happens to the store: losses, failovers, rebuilds, divergences. In Node the same goes to the
    * diagnostics channels `sabtree:lost`, `sabtree:failover`, `sabtree:rebuilt`, and so on by the event's type; besides there are
    * `sabtree:opened` and `sabtree:closed`, and `sabtree:overflow` for a watch that was cut off.
-   * @returns a function that ends it.
+   *
+   * Listeners are called in the thread that opened the store, when its event loop has its turn, one after another.
+   * @returns a function that ends it. @throws ERR_ARGUMENT if it is no function
    */
   onEvent(listener: (event: StoreEvent) => void): () => void {
+    if (typeof listener !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `onEvent takes a listener, got ${show(listener)}`, listener);
+    }
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -541,6 +557,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       throw new SabtreeError(
         'ERR_UNSUPPORTED',
         'the model direct has no order in which a snapshot would have its place',
+        this.model,
       );
     }
     if (streams.state > STATE_READ_ONLY) throw stateError(streams);
@@ -550,27 +567,39 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   }
 
   /**
-   * Ends a replica's threads where they are, or one of them: a drill of what happens when they die.
-   * @throws ERR_OPTION for a replica or thread that is not there.
+   * Ends a replica's threads where they are, or one of them: a drill of what happens when they die. Resolves when they are told
+   * to end; `onEvent` says what comes of it.
+   * @param replica its number. @param thread the thread's number in it; all of them by default.
+   * @throws ERR_ARGUMENT for a replica or thread that is not there; ERR_UNSUPPORTED with the model direct, which has no threads;
+   *   ERR_CLOSED once the store has ended
    */
   async kill(replica: number, thread?: number): Promise<void> {
-    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
-    if (thread !== undefined) integerOption('thread', thread, 0, this.streams.shape.executors - 1);
+    const { supervision, streams } = this;
+    checkNumber('replica', replica, streams.shape.replicas);
+    if (supervision === undefined) {
+      throw new SabtreeError('ERR_UNSUPPORTED', 'the model direct has no threads that could end', this.model);
+    }
+    if (thread !== undefined) checkNumber('thread', thread, streams.shape.executors);
+    if (supervision.over) throw new SabtreeError('ERR_CLOSED', 'the store was closed');
     const release = keepAlive();
     try {
-      await this.supervision?.control.kill(replica, thread);
+      await Promise.race([supervision.control.kill(replica, thread), supervision.ended]);
     } finally {
       release();
     }
   }
 
   /**
-   * Tells the store that the thread of a client ended without closing it. On Linux and in browsers it notices by itself;
-   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   * Tells the store that the thread of a client ended without closing it: what it had claimed is mended, and its place is free
+   * again. On Linux and in browsers the store notices by itself; elsewhere, call it when a worker with a client exits. Does
+   * nothing once the store has ended.
+   * @param client what `StoreClient.id` was there. @throws ERR_ARGUMENT for a number that no client can have
    */
   async clientExited(client: number): Promise<void> {
-    integerOption('client', client, 0, this.streams.shape.clients - 1);
-    await this.supervision?.control.reap(client);
+    const { supervision } = this;
+    checkNumber('client', client, this.streams.shape.clients);
+    if (supervision === undefined || supervision.over) return;
+    await Promise.race([supervision.control.reap(client), supervision.ended]);
   }
 
   /** The execution model's name. */
@@ -578,9 +607,9 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     return this.handle.model;
   }
 
-  /** Direct reads of one replica's tree; `tree` is that of the home replica. Only the home replica is sure to have executed what was answered. */
+  /** Direct reads of one replica's tree; `tree` is that of the home replica. Only the home replica is sure to have executed what was answered. @throws ERR_ARGUMENT */
   replica(replica: number): TreeReader<K, V> {
-    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
+    checkNumber('replica', replica, this.streams.shape.replicas);
     if (Atomics.load(this.streams.words, STREAMS_HOME >> 2) === replica) return this.tree;
     const { layout, memories, key, value } = this.handle;
     const tree =
@@ -731,10 +760,12 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 }
 
 /** Has the supervisor end all threads, then ends it. */
-async function stopSupervisor({ thread, control, ended }: Supervision, { shape }: Streams): Promise<void> {
+async function stopSupervisor(supervision: Supervision, { shape }: Streams): Promise<void> {
+  const { thread, control, ended } = supervision;
   const { promise: late, cancel } = timeLimit(shape.logged ? LOG_STOP_LIMIT : STOP_LIMIT);
   await Promise.race([control.stop(), ended, late]);
   cancel();
+  supervision.over = true;
   control[releaseProxy]();
   await thread.terminate();
 }
@@ -906,7 +937,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
   const ended = new Promise<Failure>((resolve) => {
     thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
   });
-  const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint) };
+  const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint), over: false };
   const config: SupervisorConfig = {
     streams: streams.memory,
     memories,

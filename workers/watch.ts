@@ -307,6 +307,7 @@ function claimWatcher({ streams, client }: WatchParts, waits: boolean): number {
     throw new SabtreeError(
       'ERR_UNSUPPORTED',
       'a store with a blind mixer cannot be watched: nobody knows the order of its changes',
+      'blind',
     );
   }
   for (let watcher = 0; watcher < MAX_WATCHERS; watcher++) {
