@@ -2,12 +2,15 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SabtreeError } from '../index.ts';
-import { OPERATION_CODE } from '../layout/operation.ts';
+import { keyOrder } from '../engine/key-order.ts';
+import { keyCode } from '../engine/shape.ts';
+import { type KeyType, SabtreeError } from '../index.ts';
+import { CALL_COMMAND, OP_CALL, OPERATION_CODE } from '../layout/operation.ts';
+import { commandHash, readCall } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
 import { files } from '../workers/durable/files-node.ts';
-import { FRAME_SEGMENT, readFrame } from '../workers/durable/frames.ts';
+import { FRAME_SEGMENT, readFrame, textOf } from '../workers/durable/frames.ts';
 import { parseName } from '../workers/durable/log.ts';
 import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.ts';
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
@@ -50,6 +53,26 @@ type Report = { readonly file: string; readonly damage: string | undefined } & (
 );
 
 const NAMES = new Map<number, string>(Object.entries(COMMANDS).map(([name, code]) => [code, name]));
+/** Commands that stand in the log by the hash of their names. */
+const BUILT_IN = new Map(
+  ['atomic', 'compareAndSetAll', 'putAll', 'write'].map((name) => [commandHash(`sabtree:${name}`), name]),
+);
+
+/** The name of a record's command; of a user's command only the hash of it is in the log. @param key type of the keys */
+function commandName(record: Uint8Array, key: string): string {
+  const code = record[OPERATION_CODE];
+  if (code !== OP_CALL) return NAMES.get(code) ?? `command ${code}`;
+  // In memory of its own it is aligned.
+  const bytes = record.slice();
+  const words = new Int32Array(bytes.buffer);
+  const hash = words[CALL_COMMAND >> 2];
+  const name = BUILT_IN.get(hash);
+  if (name === undefined) return `user-defined, hash ${(hash >>> 0).toString(16).padStart(8, '0')}`;
+  if (name !== 'write') return name;
+  // An operation on one key, of a store whose keys or values vary in length.
+  const [operation] = readCall(bytes, words, 0, keyOrder(keyCode(key as KeyType))).bytes;
+  return NAMES.get(operation) ?? name;
+}
 
 function message(error: unknown): string {
   if (error instanceof SabtreeError) return `${error.message} (${error.code})`;
@@ -68,13 +91,14 @@ function inspectSnapshot(file: string, source: Source): Report {
   }
 }
 
-/** @param last whether another segment follows: then everything in this one was safe. */
+/** @param last whether no other segment follows: if one does, everything in this one was safe. */
 function inspectSegment(file: string, source: Source, last: boolean): Report {
   const byName: Record<string, number> = {};
+  const head = readFrame(source, 0);
+  const key = String(head && textOf(head)?.key);
   const found = scanSegment(source, undefined, ({ body }) =>
-    eachRecord(body, (at) => {
-      const code = body[at + OPERATION_CODE];
-      const name = NAMES.get(code) ?? `command ${code}`;
+    eachRecord(body, (at, bytes) => {
+      const name = commandName(body.subarray(at, at + bytes), key);
       byName[name] = (byName[name] ?? 0) + 1;
     }),
   );
@@ -123,6 +147,11 @@ function filesOf(path: string): { readonly file: string; readonly last: boolean 
   return names.map(({ name, segment }) => ({ file: join(path, name), last: segment === last }));
 }
 
+/** A value type as users know it: files say of those that vary in length that they are blobs. */
+function valueName(signature: string): string {
+  return signature.replace(/^blob:/, '');
+}
+
 function render(report: Report): string {
   const count = (value: number) => value.toLocaleString('en');
   const rows: [string, string][] = [['file', report.file]];
@@ -130,7 +159,7 @@ function render(report: Report): string {
     const { key, value, valueSize, entries, digest, cut, position, created, format, layout } = report;
     rows.push(
       ['a snapshot', `format ${format}, of a store with memory layout ${layout}, made ${created}`],
-      ['keys, values', `${key}, ${value} (${valueSize} bytes)`],
+      ['keys, values', `${key}, ${valueName(value)} (${valueSize === 0 ? 'of any length' : `${valueSize} bytes`})`],
       ['entries', count(entries)],
       ['digest', digest],
       ['place in the order', String(cut)],
@@ -140,7 +169,7 @@ function render(report: Report): string {
     const { segment, key, value, before, commands, byName, frames, bytes, end, tornBytes } = report;
     rows.push(
       ['a segment of a log', `number ${segment}`],
-      ['keys, values', `${key}, ${value}`],
+      ['keys, values', `${key}, ${valueName(value)}`],
       ['commands before it', count(before)],
       ['commands in it', count(commands)],
       ...Object.entries(byName).map(([name, n]): [string, string] => [`  ${name}`, count(n)]),
