@@ -1,11 +1,11 @@
 /** `sabtree inspect`: what a snapshot, a segment of a log, or a log's directory holds, and whether it is whole. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { keyOrder } from '../engine/key-order.ts';
 import { keyCode } from '../engine/shape.ts';
 import { type KeyType, SabtreeError } from '../index.ts';
 import { CALL_COMMAND, OP_CALL, OPERATION_CODE } from '../layout/operation.ts';
+import { FlagError, parseLine } from '../perf/support/flags.ts';
 import { commandHash, readCall } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
@@ -16,20 +16,17 @@ import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
 import { table } from './table.ts';
 
-const HELP = `sabtree inspect FILE... [--json]
+const HELP = `sabtree inspect FILE... [options]
 
-Reads snapshots, segments of a log, or all of a log's directory, verifies every checksum, and says what
-they hold. Nothing is changed.
+Reads snapshots, segments of a log, or all of a log's directory, verifies every checksum, and says
+what they hold. Nothing is changed.
 
   --json            print one JSON object for each file instead of a table
   --help            print this
 
-Exit codes: 0 all of it is whole, 1 something is damaged (the first fault is named, with its offset), or
-cannot be read, 2 a wrong call.
+Exit codes: 0 all of it is whole, 1 something is damaged (the first fault is named, with its
+offset), or cannot be read, 2 a wrong call.
 `;
-
-/** A wrong call. */
-export class InspectFlagError extends Error {}
 
 /** What was found in one file. */
 type Report = { readonly file: string; readonly damage: string | undefined } & (
@@ -143,7 +140,7 @@ function filesOf(path: string): { readonly file: string; readonly last: boolean 
   });
   names.sort((a, b) => a.segment - b.segment || (a.kind === 'snapshot' ? -1 : 1));
   const last = Math.max(...names.filter(({ kind }) => kind === 'log').map(({ segment }) => segment));
-  if (names.length === 0) throw new InspectFlagError(`${path} has no snapshot and no segment of a log`);
+  if (names.length === 0) throw new FlagError(`${path} has no snapshot and no segment of a log`);
   return names.map(({ name, segment }) => ({ file: join(path, name), last: segment === last }));
 }
 
@@ -188,22 +185,19 @@ function render(report: Report): string {
   return table(rows);
 }
 
-/** Runs the command. @returns the exit code */
+const FLAGS = {
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const;
+
+/** Runs the command. @returns the exit code @throws FlagError */
 export function inspectCommand(args: string[]): number {
-  let parsed: ReturnType<typeof parseArgs<{ options: typeof FLAGS; allowPositionals: true }>>;
-  try {
-    parsed = parseArgs({ args, allowPositionals: true, options: FLAGS });
-  } catch (error) {
-    const { code, message: text } = error as Error & { code?: string };
-    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new InspectFlagError(text.split('\n')[0]);
-  }
-  const { values, positionals } = parsed;
+  const { values, positionals } = parseLine(args, FLAGS);
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
-  if (positionals.length === 0) throw new InspectFlagError('inspect takes at least one file');
+  if (positionals.length === 0) throw new FlagError('inspect takes at least one file');
   let damaged = false;
   for (const { file, last } of positionals.flatMap(filesOf)) {
     const report = inspect(file, last);
@@ -212,8 +206,3 @@ export function inspectCommand(args: string[]): number {
   }
   return damaged ? 1 : 0;
 }
-
-const FLAGS = {
-  json: { type: 'boolean' },
-  help: { type: 'boolean' },
-} as const;

@@ -311,14 +311,22 @@ describe('sabtree top', () => {
     expect(last.stats.latency.samples).toBeGreaterThan(0);
   });
 
+  it('counts no commands where clients work on the tree themselves', async () => {
+    const { code, out } = await sabtree('top', '--model', 'direct', '--count', '1', '--plain');
+    expect(code).toBe(0);
+    expect(out).toMatch(/\ndirect, clients without executors, open; replicas: 0 home\n.*\nlatency p50 /);
+    expect(out).not.toContain('commands');
+  });
+
   it.each([
     [['top'], 'takes the path of a socket, or --model'],
     [['top', join(folder, 'nobody.sock')], 'nobody serves a store at'],
     [['top', 'a', 'b'], 'one path'],
     [['top', 'a', '--model', 'smr'], 'not both'],
-    [['top', '--model', 'fast'], '--model takes one of'],
+    [['top', '--model', 'fast'], '--model takes direct, smr, '],
     [['top', '--model', 'smr', '--interval', '0'], '--interval takes a number'],
-    [['top', '--nonsense'], "Unknown option '--nonsense'"],
+    [['top', '--nonsense'], 'unknown flag --nonsense; there are --model'],
+    [['top', 'a', '--executors', '2'], '--executors is for a store of its own'],
   ])('%o is a wrong call', async (args, message) => {
     const { code, out, err } = await sabtree(...args);
     expect([code, out]).toEqual([2, '']);
