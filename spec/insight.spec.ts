@@ -72,8 +72,9 @@ describe.each(modelNames)('stats of %s', (model) => {
     }
     for (const one of memory.replicas) {
       expect(one.leaves).toBeGreaterThan(100 * 64);
-      expect(one.leaves + one.branches + one.areas + one.free).toBeLessThanOrEqual(one.used);
-      expect(one.leaves + one.branches + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+      expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeLessThanOrEqual(one.used);
+      expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+      expect(one.values).toBe(0);
       expect(one.used).toBeLessThanOrEqual(one.reserved);
       expect(one.reserved).toBeLessThanOrEqual(one.maximum);
       expect(one.maximum).toBe(64 << 20);
@@ -97,6 +98,18 @@ describe.each(modelNames)('stats of %s', (model) => {
     expect(store.stats().watchers).toBe(0);
     expect(() => JSON.stringify(store.stats())).not.toThrow();
   });
+});
+
+it('tells the memory of values that vary in length apart', async () => {
+  const store = (await opened({ value: 'bytes' })) as unknown as Store<number, Uint8Array>;
+  const look = () => store.stats().memory.replicas[0];
+  const before = look();
+  const value = new Uint8Array(10_000);
+  for (let i = 0; i < 500; i++) store.putSync(i, value);
+  const after = look();
+  expect(after.values - before.values).toBeGreaterThan(5_000_000);
+  expect(after.areas - before.areas).toBeLessThan(1_000_000);
+  expect(after.leaves + after.branches + after.values + after.areas + after.free).toBeLessThanOrEqual(after.used);
 });
 
 describe('queues', () => {
