@@ -43,13 +43,16 @@ import type { VariableCodec, VariableType } from './variable-values.ts';
 export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
   /** Type of the keys. */
   readonly key: K;
-  /** Type of the values: a scalar's name, or a typed-binary schema of 4 to 512 bytes. */
+  /**
+   * Type of the values: a scalar's name, 'string', 'bytes', 'json', or a typed-binary schema. Scalars, and schemas whose values all
+   * have the same size of up to 512 bytes, stand in the leaves; all others are kept beside the nodes, and have 16 MiB at most.
+   */
   readonly value: V;
   /** Most memory the tree may take, in bytes or like '256MB' (units of 1024). It is reserved, and used as the tree grows. Default 1GB, at most 4GB. */
   readonly memory?: number | string;
-  /** Bytes of a node, a multiple of 64. Default 1024, more for large values. */
+  /** Bytes of a node, a multiple of 64, at most 65536. Default 1024, more for large values; 8192 for keys that vary in length. */
   readonly nodeSize?: number;
-  /** Most entries of a leaf and children of a branch, 4 to 4096. By default as many as a node has room for. */
+  /** Most entries of a leaf and children of a branch, 4 to 4096; for keys of fixed size. By default as many as a node has room for. */
   readonly fanout?: number;
   /** Milliseconds after which the owner of a latch is taken for dead. Default 2000. */
   readonly latchTimeout?: number;
@@ -81,7 +84,8 @@ const CREATE_OPTIONS = new Set(['key', 'value', 'memory', 'nodeSize', 'fanout', 
 export type Column<T> = ArrayLike<T>;
 
 /**
- * Reading a shared tree. Any thread may read at any time, also while others write: reads take no latch and copy no node.
+ * Reading a shared tree. Any thread may read at any time, also while others write: reads take no latch and copy no node. The
+ * object itself belongs to the thread that made it; other threads make their own from `handle`.
  *
  * Promises: a read of one key sees that key's latest completed write (it is linearizable), and so does a floor, ceiling
  * or the like; a range is one state of the tree as far as one atomic scan reaches (see `range`). Every method throws
@@ -128,7 +132,7 @@ export class TreeReader<K = number, V = number> {
     return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;
   }
 
-  /** Whether `key` is there. */
+  /** Whether `key` is there. One descent, like `get`. */
   has(key: K): boolean {
     const { attachment } = this;
     attachment.key.set(0, key);
@@ -369,7 +373,7 @@ export class TreeReader<K = number, V = number> {
     return treeDigest(this.attachment);
   }
 
-  /** Counters and memory use. */
+  /** Counters and memory use, of all threads. Costs some microseconds, and the other threads nothing. */
   stats(): TreeStats {
     this.alive();
     return treeStats(this.attachment);
@@ -500,7 +504,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 
   /**
    * Adds to a numeric value, atomically; an absent key counts as 0. Integers wrap as typed arrays do.
-   * @returns the value before, or undefined if the key was absent. @throws ERR_UNSUPPORTED for records.
+   * @returns the value before, or undefined if the key was absent. @throws ERR_UNSUPPORTED for values that are no numbers
    */
   add(key: K, by: V): V | undefined {
     const { code } = this.attachment.values;

@@ -7,7 +7,14 @@ import { understandAny } from './record.ts';
 import { isWellFormed } from './tuple.ts';
 import { decodeString } from './variable-keys.ts';
 
-/** Names of value types that vary in length, up to 16 MiB. */
+/**
+ * Names of value types that vary in length, up to 16 MiB: 'string' (without lone surrogates), 'bytes' (Uint8Array) and 'json'.
+ *
+ * 'json' is null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, dates, and arrays and objects of these. As in JSON,
+ * properties that are undefined are left out, undefined elements are null, -0 is 0, and an object of a class comes back as a
+ * plain one; unlike JSON, NaN and the infinities come back as they were. What would come back as something else (a Map, an
+ * invalid date, a property named __proto__) is refused with ERR_VALUE.
+ */
 export type VariableType = 'string' | 'bytes' | 'json';
 
 /** How values of one type become bytes of any length. */
@@ -138,12 +145,7 @@ function faithfulEncoder(): Encoder {
   return encoder;
 }
 
-/**
- * MessagePack: null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, Dates, and arrays and objects of these. As in
- * JSON, properties that are undefined are left out, undefined elements are null, -0 is 0, and an object of a class comes back as
- * a plain one; unlike JSON, NaN and the infinities come back as they were. What would come back as something else is refused.
- * Equal values have equal bytes, whatever the order of their properties.
- */
+/** MessagePack of what `VariableType` says. Equal values have equal bytes, whatever the order of their properties. */
 class JsonCodec implements VariableCodec {
   readonly signature = 'json';
   private readonly encoder = faithfulEncoder();

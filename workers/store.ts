@@ -103,8 +103,9 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   /** Type of the values: a scalar's name, 'string', 'bytes', 'json', or a typed-binary schema. */
   readonly value: V;
   /**
-   * Most bytes of a value that varies in length, 64 to 1040000. Default 16384. Every client keeps room for some tens of answers
-   * of that length for each executor (see `stats().memory`), and a value has to fit into a quarter of a `ring`.
+   * Most bytes of a value that varies in length, 64 to 1040000. Default 16384, less with a `ring` below 2048: a value, and a key
+   * beside it, have to fit into a quarter of the ring, and into 1 MiB. Every client keeps room for some tens of answers of that
+   * length for each executor (see `stats().memory`).
    */
   readonly maxValue?: number;
   /** Execution model. Default 'opt-psmr'. */
@@ -123,15 +124,15 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly locality?: number;
   /** Most memory of each replica, in bytes or like '256MB'. Default 1GB, at most 4GB. */
   readonly memory?: number | string;
-  /** Bytes of a node; see SharedTree. */
+  /** Bytes of a node; see `TreeOptions.nodeSize`. */
   readonly nodeSize?: number;
-  /** Most entries of a leaf and children of a branch; see SharedTree. */
+  /** Most entries of a leaf and children of a branch; see `TreeOptions.fanout`. */
   readonly fanout?: number;
   /** Slots (of 64 bytes) of each group's ring, a power of two from 256 to 1048576. Default 4096. */
   readonly ring?: number;
-  /** Most clients connected at a time, 1 to 200. Default 64. */
+  /** Most clients connected at a time, this store's own one included, 1 to 200. Default 64. */
   readonly clients?: number;
-  /** How executors and clients wait: 'park' (default), 'yield' or 'spin'. */
+  /** How executors and clients wait: 'park' (default), 'yield' or 'spin'; see `WaitName`. */
   readonly wait?: WaitName;
   /** Milliseconds after which the owner of a node's latch is taken for dead. Default 2000. */
   readonly latchTimeout?: number;
@@ -147,7 +148,7 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
    */
   readonly commands?: string | URL | readonly (string | URL)[];
   /**
-   * Milliseconds that a user-defined command may take before it is stopped, 1 to `stallTimeout`. Default 1000. 0: no limit;
+   * Milliseconds that a user-defined command may take before it is stopped, less than `stallTimeout`. Default 1000. 0: no limit;
    * commands are some 100 us faster then, but an endless one takes the store out. In browsers nothing can stop one.
    */
   readonly commandTimeout?: number;
@@ -399,7 +400,8 @@ interface OpenedLog extends Pick<Recovery, 'replayed' | 'torn'> {
 
 /**
  * A replicated state machine: commands ordered in group streams and executed in parallel, identically, by every replica.
- * The thread that opened it owns the executors' threads; it is a client like any other besides.
+ * The thread that opened it owns the executors' threads; it is a client like any other besides. Other threads `connect` to its
+ * `handle`. The store's threads do not keep the process alive; `close` ends them, and so does the end of the thread that opened it.
  */
 export class Store<K = number, V = number> extends StoreClient<K, V> {
   private readonly supervision: Supervision | undefined;

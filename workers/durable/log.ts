@@ -63,7 +63,7 @@ import {
   textFrame,
 } from './frames.ts';
 
-/** When the log is brought to the disk: before anything is answered, at intervals, or when the system likes. */
+/** When the log is brought to the disk: before anything is carried out and answered, at intervals, or when the system likes. */
 export type FsyncPolicy = 'always' | 'interval' | 'never';
 
 /** Slots of commands gathered for one frame, at least (4 MiB). */
