@@ -21,7 +21,7 @@ import { WATCH_STANDING } from '../layout/watch.ts';
 import type { Streams } from './streams.ts';
 
 /** Most milliseconds that a replica stands for a reader. */
-export const READ_LIMIT = 1000;
+const READ_LIMIT = 1000;
 
 function readWord(streams: Streams, client: number): number {
   return (streams.client(client) + CLIENT_READ) >> 2;

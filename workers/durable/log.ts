@@ -88,7 +88,7 @@ export function parseName(name: string): { readonly kind: 'log' | 'snapshot'; re
 }
 
 /** Whether a record changes anything where it stands. */
-export function isLogged(op: number, flags: number): boolean {
+function isLogged(op: number, flags: number): boolean {
   if ((flags & OPERATION_RESENT) !== 0) return false;
   return (op > OP_HAS && op <= OP_LAST_POINT) || (op >= OP_PUT_ALL && op <= OP_CALL);
 }
