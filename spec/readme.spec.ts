@@ -123,7 +123,7 @@ setTimeout(async () => { await store.put(7, 7); await store.delete(7); await sto
   'As a level database': [{ after: 'await db.close();', prints: /^a \{ x: 1 \}\n$/ }],
 };
 
-/** The programs of Node.js, and how each is run. Those of pages are run by spec/browser. */
+/** The programs of Node.js, and how each is run. Those of pages (js) are like the ones in spec/browser/page, which bundlers and browsers get. */
 const programs = blocksOf(README)
   .filter(({ language }) => language === 'ts')
   .map((block, i, all) => {
