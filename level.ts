@@ -3,6 +3,7 @@
  * that other threads open at the same time.
  *
  * The package abstract-level (3.x) is a peer dependency of this entry point alone.
+ * @module
  */
 import {
   type AbstractBatchOperation,

@@ -427,7 +427,7 @@ function needRoom(name: string, length: number, n: number): void {
  * nothing is atomic over several keys but ranges (see `range`). Writers latch only the nodes they change.
  *
  * The writing methods throw ERR_KEY and ERR_VALUE for wrong arguments and ERR_MEMORY_EXHAUSTED when the memory is at its
- * maximum; the tree is then as it was before the call.
+ * maximum; the tree is then as it was before the call (but for what `putMany` and `deleteMany` had done by then).
  */
 export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Makes an empty tree. @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED */
