@@ -115,7 +115,8 @@ setTimeout(async () => { await store.put(7, 7); await store.delete(7); await sto
   'When something dies': [
     {
       before: OPEN,
-      after: 'await store.get(1); await new Promise((resolve) => setTimeout(resolve, 1000)); await store.close();',
+      after: `for (let i = 0; i < 200 && store.status().rebuilds === 0; i++) await new Promise((go) => setTimeout(go, 100));
+await store.get(1); await new Promise((go) => setTimeout(go, 200)); await store.close();`,
       prints: /type: 'lost'[\s\S]*type: 'failover'[\s\S]*type: 'rebuilt'/,
     },
   ],
@@ -151,8 +152,8 @@ beforeAll(async () => {
   };
   const files = programs.map(({ name }) => `${name}.ts`);
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
-  await succeed(process.execPath, [join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], folder);
-});
+  await succeed(process.execPath, [join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], folder, 150_000);
+}, 170_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
