@@ -1,3 +1,8 @@
+/**
+ * All of sabtree, as `sabtree`: the tree (`SharedTree`, `SharedMap`), and the replicated store on top of it. `open` makes a store,
+ * `connect` a client of it in another thread; `Store` is a `StoreClient` that also owns the store's threads.
+ * @module
+ */
 export * from './tree.ts';
 export type { KnownCommand } from './workers/command-table.ts';
 export type { Command, CommandName, PointCommand, Result } from './workers/commands.ts';

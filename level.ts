@@ -3,6 +3,7 @@
  * that other threads open at the same time.
  *
  * The package abstract-level (3.x) is a peer dependency of this entry point alone.
+ * @module
  */
 import {
   type AbstractBatchOperation,
@@ -32,7 +33,7 @@ type EncodedRange = RangeOptions<Bytes> & { readonly limit: number };
 /**
  * An abstract-level database in shared memory.
  *
- * Keys have at most 1,024 bytes, values at most 16 MiB. Every operation is synchronous inside, and linearizable with those
+ * Keys have at most 1,024 bytes, values at most 16 MiB; longer ones reject with ERR_KEY and ERR_VALUE. Every operation is synchronous inside, and linearizable with those
  * of other threads. Iterators see changes that are made while they run, in pieces of up to 64 KiB that are each one state
  * (`supports.implicitSnapshots` is false). A batch that fails writes nothing; other threads may see a part of one while it is
  * written. Closing keeps the content as long as anybody holds the handle: opening again finds it.
@@ -43,7 +44,12 @@ export class SharedLevel<K = string, V = string> extends AbstractLevel<Bytes, K,
   private tree: SharedTree<Bytes, Bytes>;
   private attached = true;
 
-  /** @throws ERR_OPTION, ERR_NOT_A_TREE, ERR_SCHEMA_MISMATCH */
+  /**
+   * Makes a database, or opens another thread's by its `handle` (`memory` is of no account then). As with every abstract-level database,
+   * it is usable at once: calls wait until it is open.
+   * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED; with a handle ERR_NOT_A_TREE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH,
+   *   ERR_TOO_MANY_THREADS
+   */
   constructor(options: SharedLevelOptions<K, V> = {}) {
     const { handle, memory, ...rest } = options;
     super(
@@ -156,7 +162,7 @@ function compare(a: Bytes, b: Bytes): number {
   return a.length - b.length;
 }
 
-/** The iterator of a `SharedLevel`. */
+/** The iterator of a `SharedLevel`: `db.iterator()` gives it. See abstract-level for its methods. */
 export class SharedLevelIterator<TDatabase extends object> extends AbstractIterator<TDatabase, Uint8Array, Uint8Array> {
   private readonly tree: SharedTree<Bytes, Bytes>;
   private readonly options: AbstractIteratorOptions<Bytes, Bytes> & RangeOptions<Bytes>;

@@ -1,32 +1,32 @@
 /** `sabtree inspect`: what a snapshot, a segment of a log, or a log's directory holds, and whether it is whole. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { SabtreeError } from '../index.ts';
-import { OPERATION_CODE } from '../layout/operation.ts';
+import { keyOrder } from '../engine/key-order.ts';
+import { keyCode } from '../engine/shape.ts';
+import { type KeyType, SabtreeError } from '../index.ts';
+import { CALL_COMMAND, OP_CALL, OPERATION_CODE } from '../layout/operation.ts';
+import { FlagError, parseLine } from '../perf/support/flags.ts';
+import { commandHash, readCall } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
 import { files } from '../workers/durable/files-node.ts';
-import { FRAME_SEGMENT, readFrame } from '../workers/durable/frames.ts';
+import { FRAME_SEGMENT, readFrame, textOf } from '../workers/durable/frames.ts';
 import { parseName } from '../workers/durable/log.ts';
 import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.ts';
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
 import { table } from './table.ts';
 
-const HELP = `sabtree inspect FILE... [--json]
+const HELP = `sabtree inspect FILE... [options]
 
-Reads snapshots, segments of a log, or all of a log's directory, verifies every checksum, and says what
-they hold. Nothing is changed.
+Reads snapshots, segments of a log, or all of a log's directory, verifies every checksum, and says
+what they hold. Nothing is changed.
 
   --json            print one JSON object for each file instead of a table
   --help            print this
 
-Exit codes: 0 all of it is whole, 1 something is damaged (the first fault is named, with its offset), or
-cannot be read, 2 a wrong call.
+Exit codes: 0 all of it is whole, 1 something is damaged (the first fault is named, with its
+offset), or cannot be read, 2 a wrong call.
 `;
-
-/** A wrong call. */
-export class InspectFlagError extends Error {}
 
 /** What was found in one file. */
 type Report = { readonly file: string; readonly damage: string | undefined } & (
@@ -50,6 +50,26 @@ type Report = { readonly file: string; readonly damage: string | undefined } & (
 );
 
 const NAMES = new Map<number, string>(Object.entries(COMMANDS).map(([name, code]) => [code, name]));
+/** Commands that stand in the log by the hash of their names. */
+const BUILT_IN = new Map(
+  ['atomic', 'compareAndSetAll', 'putAll', 'write'].map((name) => [commandHash(`sabtree:${name}`), name]),
+);
+
+/** The name of a record's command; of a user's command only the hash of it is in the log. @param key type of the keys */
+function commandName(record: Uint8Array, key: string): string {
+  const code = record[OPERATION_CODE];
+  if (code !== OP_CALL) return NAMES.get(code) ?? `command ${code}`;
+  // In memory of its own it is aligned.
+  const bytes = record.slice();
+  const words = new Int32Array(bytes.buffer);
+  const hash = words[CALL_COMMAND >> 2];
+  const name = BUILT_IN.get(hash);
+  if (name === undefined) return `user-defined, hash ${(hash >>> 0).toString(16).padStart(8, '0')}`;
+  if (name !== 'write') return name;
+  // An operation on one key, of a store whose keys or values vary in length.
+  const [operation] = readCall(bytes, words, 0, keyOrder(keyCode(key as KeyType))).bytes;
+  return NAMES.get(operation) ?? name;
+}
 
 function message(error: unknown): string {
   if (error instanceof SabtreeError) return `${error.message} (${error.code})`;
@@ -68,13 +88,14 @@ function inspectSnapshot(file: string, source: Source): Report {
   }
 }
 
-/** @param last whether another segment follows: then everything in this one was safe. */
+/** @param last whether no other segment follows: if one does, everything in this one was safe. */
 function inspectSegment(file: string, source: Source, last: boolean): Report {
   const byName: Record<string, number> = {};
+  const head = readFrame(source, 0);
+  const key = String(head && textOf(head)?.key);
   const found = scanSegment(source, undefined, ({ body }) =>
-    eachRecord(body, (at) => {
-      const code = body[at + OPERATION_CODE];
-      const name = NAMES.get(code) ?? `command ${code}`;
+    eachRecord(body, (at, bytes) => {
+      const name = commandName(body.subarray(at, at + bytes), key);
       byName[name] = (byName[name] ?? 0) + 1;
     }),
   );
@@ -119,8 +140,13 @@ function filesOf(path: string): { readonly file: string; readonly last: boolean 
   });
   names.sort((a, b) => a.segment - b.segment || (a.kind === 'snapshot' ? -1 : 1));
   const last = Math.max(...names.filter(({ kind }) => kind === 'log').map(({ segment }) => segment));
-  if (names.length === 0) throw new InspectFlagError(`${path} has no snapshot and no segment of a log`);
+  if (names.length === 0) throw new FlagError(`${path} has no snapshot and no segment of a log`);
   return names.map(({ name, segment }) => ({ file: join(path, name), last: segment === last }));
+}
+
+/** A value type as users know it: files say of those that vary in length that they are blobs. */
+function valueName(signature: string): string {
+  return signature.replace(/^blob:/, '');
 }
 
 function render(report: Report): string {
@@ -130,7 +156,7 @@ function render(report: Report): string {
     const { key, value, valueSize, entries, digest, cut, position, created, format, layout } = report;
     rows.push(
       ['a snapshot', `format ${format}, of a store with memory layout ${layout}, made ${created}`],
-      ['keys, values', `${key}, ${value} (${valueSize} bytes)`],
+      ['keys, values', `${key}, ${valueName(value)} (${valueSize === 0 ? 'of any length' : `${valueSize} bytes`})`],
       ['entries', count(entries)],
       ['digest', digest],
       ['place in the order', String(cut)],
@@ -140,7 +166,7 @@ function render(report: Report): string {
     const { segment, key, value, before, commands, byName, frames, bytes, end, tornBytes } = report;
     rows.push(
       ['a segment of a log', `number ${segment}`],
-      ['keys, values', `${key}, ${value}`],
+      ['keys, values', `${key}, ${valueName(value)}`],
       ['commands before it', count(before)],
       ['commands in it', count(commands)],
       ...Object.entries(byName).map(([name, n]): [string, string] => [`  ${name}`, count(n)]),
@@ -159,22 +185,19 @@ function render(report: Report): string {
   return table(rows);
 }
 
-/** Runs the command. @returns the exit code */
+const FLAGS = {
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const;
+
+/** Runs the command. @returns the exit code @throws FlagError */
 export function inspectCommand(args: string[]): number {
-  let parsed: ReturnType<typeof parseArgs<{ options: typeof FLAGS; allowPositionals: true }>>;
-  try {
-    parsed = parseArgs({ args, allowPositionals: true, options: FLAGS });
-  } catch (error) {
-    const { code, message: text } = error as Error & { code?: string };
-    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new InspectFlagError(text.split('\n')[0]);
-  }
-  const { values, positionals } = parsed;
+  const { values, positionals } = parseLine(args, FLAGS);
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
-  if (positionals.length === 0) throw new InspectFlagError('inspect takes at least one file');
+  if (positionals.length === 0) throw new FlagError('inspect takes at least one file');
   let damaged = false;
   for (const { file, last } of positionals.flatMap(filesOf)) {
     const report = inspect(file, last);
@@ -183,8 +206,3 @@ export function inspectCommand(args: string[]): number {
   }
   return damaged ? 1 : 0;
 }
-
-const FLAGS = {
-  json: { type: 'boolean' },
-  help: { type: 'boolean' },
-} as const;

@@ -1,69 +1,62 @@
 #!/usr/bin/env node
 /**
- * The command line: `sabtree run`, `bench`, `chaos`, `top`, `inspect` and `kill9`. Exit codes: 0 all well; 1 a check failed or the run broke;
- * 2 a wrong call or input; 130 and 143 interrupted.
+ * The command line: `sabtree run`, `bench`, `top`, `inspect`, `chaos` and `kill9`. Exit codes: 0 all well; 1 a check failed or the run
+ * broke; 2 a wrong call or input; 130 and 143 interrupted.
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
-import { parseArgs } from 'node:util';
-import { type ModelName, SabtreeError } from '../index.ts';
-import { MODELS } from '../workers/models/index.ts';
-import { bench, FlagError } from './bench.ts';
-import { ChaosFlagError, chaos } from './chaos/command.ts';
-import { InspectFlagError, inspectCommand } from './inspect.ts';
-import { Kill9FlagError, kill9 } from './kill9/command.ts';
+import { type ModelName, modelNames, SabtreeError } from '../index.ts';
+import { FlagError, nameOf, numberFlag, parseLine } from '../perf/support/flags.ts';
+import { bench } from './bench.ts';
+import { chaos } from './chaos/command.ts';
+import { inspectCommand } from './inspect.ts';
+import { kill9 } from './kill9/command.ts';
 import { InputError } from './ranges.ts';
 import { type RunOptions, type RunResult, run } from './run.ts';
 import { table } from './table.ts';
-import { TopError, top } from './top.ts';
+import { top } from './top.ts';
 import { WINDOW } from './workload.ts';
 
-const MODEL_NAMES = Object.keys(MODELS).join(', ');
 const CORES = Math.min(32, availableParallelism());
 
-const HELP = `sabtree run [FILE.csv] [options]
+const HELP = `sabtree COMMAND [options]
+
+A concurrent ordered map in a SharedArrayBuffer, and a parallel replicated state machine on top.
+
+  run [FILE.csv]    serves IP ranges from a replicated store, and compares its replicas and an oracle
+  bench             measures throughput and latency of the execution models
+  top [PATH]        shows a store of a running process while it works
+  inspect FILE...   shows what snapshots and logs hold, and whether they are whole
+  chaos             kills executors, replicas and clients under load; looks whether anything is lost
+  kill9             kills a process with a logged store again and again, and looks the same
+
+sabtree COMMAND --help says more of each; sabtree --version prints the version.
+
+Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
+`;
+
+const RUN_HELP = `sabtree run [FILE.csv] [options]
 
 Loads IP ranges (rows of start,end,country; addresses as numbers or dotted) into a replicated store
 through several client threads, serves a mixed load (nine direct lookups to one update, insert or
 delete), and then compares all replicas with each other and with an oracle. Without a FILE it takes
 the npm package @ip-location-db/asn-country.
 
-  --model NAME      ${MODEL_NAMES} (opt-psmr)
-  --executors N     threads of each replica, 1 to 32; smr always has one (the number of cores: ${CORES})
-  --replicas N      1 to 8 (2)
+  --model NAME      ${modelNames.slice(0, 6).join(', ')},
+                    ${modelNames.slice(6).join(', ')} (opt-psmr)
+  --executors N     threads of each replica, 1 to 32; smr and pipelined always have one (the number
+                    of cores: ${CORES})
+  --replicas N      1 to 8 (2; direct has 1)
   --clients N       client threads, 1 to 64 (2)
   --seconds S       length of the mixed load, 0.1 to 86400 (10)
   --seed N          seed of the mixed load (1)
   --json            print one JSON object, as the last line, instead of the table
   --help            print this
-  --version         print the version
-
-sabtree bench [options]
-
-Measures throughput and latency of the execution models; sabtree bench --help says more.
-
-sabtree chaos [options]
-
-Kills executors, replicas and clients under load, and looks whether anything is lost; sabtree chaos
---help says more.
-
-sabtree top [PATH] [options]
-
-Shows a store of a running process while it works; sabtree top --help says more.
-
-sabtree inspect FILE...
-
-Shows what snapshots and logs hold, and whether they are whole; sabtree inspect --help says more.
-
-sabtree kill9 [options]
-
-Kills a process with a logged store again and again, and looks whether anything is lost; sabtree kill9
---help says more.
 
 Exit codes: 0 all well, 1 a check failed or the run broke, 2 a wrong call or input.
 `;
 
-/** The flags, as parseArgs takes them. */
+/** The flags of `sabtree run`. */
 const FLAGS = {
   model: { type: 'string' },
   executors: { type: 'string' },
@@ -73,11 +66,7 @@ const FLAGS = {
   seed: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean' },
-  version: { type: 'boolean' },
 } as const;
-
-/** A wrong call. */
-class UsageError extends Error {}
 
 /** The user has had enough. */
 class Interrupted extends Error {
@@ -89,49 +78,21 @@ class Interrupted extends Error {
   }
 }
 
-function parse(args: string[]) {
-  try {
-    return parseArgs({ args, allowPositionals: true, options: FLAGS });
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-      const flags = Object.keys(FLAGS).map((name) => `--${name}`);
-      throw new UsageError(`unknown flag ${/'(.*?)'/.exec(message)?.[1]}; there are ${flags.join(', ')}`);
-    }
-    if (code?.startsWith('ERR_PARSE_ARGS')) throw new UsageError(message.split('\n')[0]);
-    throw error;
-  }
-}
-
-/** The value of a numeric flag. If `least` is an integer, so must the value be. */
-function numberFlag(name: string, text: string | undefined, fallback: number, least: number, most: number): number {
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  const whole = Number.isInteger(least);
-  if (text.trim() === '' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    const kind = whole ? 'an integer' : 'a number';
-    throw new UsageError(`--${name} takes ${kind} from ${least} to ${most}, got ${JSON.stringify(text)}`);
-  }
-  return value;
-}
-
-function modelFlag(text = 'opt-psmr'): ModelName {
-  if (!Object.hasOwn(MODELS, text)) {
-    throw new UsageError(`--model takes one of ${MODEL_NAMES}, got ${JSON.stringify(text)}`);
-  }
-  return text as ModelName;
-}
-
-function runOptions(values: ReturnType<typeof parse>['values'], files: readonly string[]): RunOptions {
-  if (files.length > 1) throw new UsageError(`run takes one file, got ${files.length}`);
+/** What `sabtree run` is to do; undefined if it was asked for help. @throws FlagError */
+function runOptions(args: string[]): (RunOptions & { readonly json: boolean }) | undefined {
+  const { values, positionals: files } = parseLine(args, FLAGS);
+  if (values.help) return undefined;
+  if (files.length > 1) throw new FlagError(`run takes one file, got ${files.length}`);
+  const model = nameOf<ModelName>('model', modelNames, values.model ?? 'opt-psmr');
   return {
-    model: modelFlag(values.model),
+    model,
     executors: numberFlag('executors', values.executors, CORES, 1, 32),
-    replicas: numberFlag('replicas', values.replicas, 2, 1, 8),
+    replicas: numberFlag('replicas', values.replicas, model === 'direct' ? 1 : 2, 1, 8),
     clients: numberFlag('clients', values.clients, 2, 1, 64),
     seconds: numberFlag('seconds', values.seconds, 10, 0.1, 86_400),
     seed: numberFlag('seed', values.seed, 1, 0, 0x7fffffff),
     file: files[0],
+    json: values.json ?? false,
   };
 }
 
@@ -172,60 +133,52 @@ function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-async function main(args: string[]): Promise<number> {
-  if (args[0] === 'bench') return bench(args.slice(1), { signal: interruptSignal() });
-  if (args[0] === 'chaos') return chaos(args.slice(1), interruptSignal());
-  if (args[0] === 'top') return top(args.slice(1), interruptSignal());
-  if (args[0] === 'inspect') return inspectCommand(args.slice(1));
-  if (args[0] === 'kill9') return kill9(args.slice(1), interruptSignal());
-  const { values, positionals } = parse(args);
-  if (values.help) {
-    process.stdout.write(HELP);
+async function runCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const options = runOptions(args);
+  if (options === undefined) {
+    process.stdout.write(RUN_HELP);
     return 0;
   }
-  if (values.version) {
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-    process.stdout.write(`${version}\n`);
-    return 0;
-  }
-  const [command, ...files] = positionals;
-  if (command === undefined) {
-    process.stderr.write(HELP);
-    return 2;
-  }
-  if (command !== 'run')
-    throw new UsageError(
-      `unknown command ${JSON.stringify(command)}; there are: run, bench, chaos, top, inspect, kill9`,
-    );
-  const options = runOptions(values, files);
-  const result = await run(options, interruptSignal());
+  const result = await run(options, signal);
   for (const difference of result.differences) process.stderr.write(`sabtree: ${difference}\n`);
-  process.stdout.write(`${values.json ? JSON.stringify(result) : report(result)}\n`);
+  process.stdout.write(`${options.json ? JSON.stringify(result) : report(result)}\n`);
   return result.replicasEqual && result.oracleEqual ? 0 : 1;
 }
 
-/** Wrong calls of the subcommands. */
-const FLAG_ERRORS = [
-  [FlagError, 'bench'],
-  [ChaosFlagError, 'chaos'],
-  [InspectFlagError, 'inspect'],
-  [Kill9FlagError, 'kill9'],
-] as const;
+/** The commands; each answers the exit code, and throws FlagError for a wrong call. */
+const COMMANDS: Readonly<Record<string, (args: string[], signal: AbortSignal) => number | Promise<number>>> = {
+  run: runCommand,
+  bench: (args, signal) => bench(args, { signal }),
+  top,
+  inspect: inspectCommand,
+  chaos,
+  kill9,
+};
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+}
+
+async function main([name, ...rest]: string[]): Promise<number> {
+  if (name === undefined) {
+    process.stderr.write(HELP);
+    return 2;
+  }
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name](rest, interruptSignal());
+  if (['--help', '-h', 'help'].includes(name)) process.stdout.write(HELP);
+  else if (['--version', '-v', 'version'].includes(name)) process.stdout.write(`${version()}\n`);
+  else {
+    const kind = name.startsWith('-') ? 'a command goes first, not' : 'unknown command';
+    throw new FlagError(`${kind} ${JSON.stringify(name)}; there are ${Object.keys(COMMANDS).join(', ')}`);
+  }
+  return 0;
+}
 
 /** Says what went wrong, with a stack only where it is a defect; returns the exit code. */
-function failed(error: unknown): number {
+function failed(error: unknown, name = ''): number {
   const say = (text: string) => process.stderr.write(`sabtree: ${text}\n`);
-  if (error instanceof UsageError) {
-    say(`${error.message}\nsabtree --help says more.`);
-    return 2;
-  }
-  for (const [kind, name] of FLAG_ERRORS) {
-    if (!(error instanceof kind)) continue;
-    say(`${error.message}\nsabtree ${name} --help says more.`);
-    return 2;
-  }
-  if (error instanceof TopError) {
-    say(`${error.message}\nsabtree top --help says more.`);
+  if (error instanceof FlagError) {
+    say(`${error.message}\nsabtree ${Object.hasOwn(COMMANDS, name) ? `${name} ` : ''}--help says more.`);
     return 2;
   }
   if (error instanceof InputError || error instanceof Interrupted) {
@@ -245,5 +198,5 @@ function failed(error: unknown): number {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  process.exitCode = failed(error);
+  process.exitCode = failed(error, process.argv[2]);
 }

@@ -53,14 +53,18 @@ export function topView(report: StatsReport, before: StatsReport | undefined): s
   });
   const areas = memory.replicas.map((one) => [
     `replica ${one.replica}`,
-    ...[one.leaves, one.branches, one.areas, one.free, one.used, one.maximum].map(bytes),
+    ...[one.leaves, one.branches, one.values, one.areas, one.free, one.used, one.maximum].map(bytes),
   ]);
   const { streams } = memory;
+  // With the model direct there is nobody who would count: the clients work on the tree themselves.
+  const alone = stats.threads === 0;
+  const work = alone ? 'clients without executors' : `${stats.replicas} x ${stats.executors} executors`;
+  const commands = alone ? '' : `commands${per} ${rate(stats.commands, before?.stats.commands)}; `;
   return [
     `sabtree top: ${report.title} (${report.pid}), ${new Date(report.at).toISOString().slice(11, 19)}`,
-    `${stats.model}, ${stats.replicas} x ${stats.executors} executors, ${status.state}; replicas: ${replicas}`,
+    `${stats.model}, ${work}, ${status.state}; replicas: ${replicas}`,
     `losses ${status.losses}, failovers ${status.failovers}, rebuilds ${status.rebuilds}, longest pause ${status.longestPauseMs.toFixed(1)} ms; clients ${status.clients}, watchers ${stats.watchers}`,
-    `commands${per} ${rate(stats.commands, before?.stats.commands)}; latency p50 ${micros(latency.p50)}, p90 ${micros(latency.p90)}, p99 ${micros(latency.p99)}, p99.9 ${micros(latency.p999)}, max ${micros(latency.max)} (${count(latency.samples)} samples)`,
+    `${commands}latency p50 ${micros(latency.p50)}, p90 ${micros(latency.p90)}, p99 ${micros(latency.p99)}, p99.9 ${micros(latency.p999)}, max ${micros(latency.max)} (${count(latency.samples)} samples)`,
     `entries ${count(tree.entries)}, height ${tree.height}, fill ${(tree.fill * 100).toFixed(0)} %, ${tree.bytesPerEntry.toFixed(1)} bytes per entry`,
     '',
     ...(executors.length === 0
@@ -71,7 +75,7 @@ export function topView(report: StatsReport, before: StatsReport | undefined): s
           ...columns([['group', `slots${per}`, 'waiting', 'at most', 'ring'], ...groups]),
           '',
         ]),
-    ...columns([['memory', 'leaves', 'branches', 'areas', 'free', 'used', 'maximum'], ...areas]),
+    ...columns([['memory', 'leaves', 'branches', 'values', 'areas', 'free', 'used', 'maximum'], ...areas]),
     `streams ${bytes(streams.total)}: rings ${bytes(streams.rings)}, replies ${bytes(streams.replies)}, watchers ${bytes(streams.watchers)}`,
   ];
 }

@@ -3,13 +3,10 @@
  * that it opens itself and puts a load on.
  */
 import { connect, type Socket } from 'node:net';
-import { parseArgs } from 'node:util';
 import { type ModelName, modelNames, open, type StatsReport } from '../index.ts';
+import { FlagError, nameOf, numberFlag, parseLine } from '../perf/support/flags.ts';
 import { topView } from './top-view.ts';
 import { Random } from './workload.ts';
-
-/** A wrong call of `sabtree top`. */
-export class TopError extends Error {}
 
 const HELP = `sabtree top [PATH] [options]
 
@@ -18,9 +15,11 @@ last minute, replicas, memory. The store's process must serve it: store.serveSta
 SABTREE_TOP=PATH in its environment, which is also the default here.
 
   --model NAME      no PATH: opens a store of this model here, and puts a load of random reads and
-                    writes on it (${modelNames.join(', ')})
-  --executors N     its executors, 1 to 32 (2)
-  --replicas N      its replicas, 1 to 8 (2; direct has 1)
+                    writes on it
+                    (${modelNames.slice(0, 6).join(', ')},
+                    ${modelNames.slice(6).join(', ')})
+  --executors N     with --model: its executors, 1 to 32 (2)
+  --replicas N      with --model: its replicas, 1 to 8 (2; direct has 1)
   --interval S      seconds between looks, 0.1 to 60 (1)
   --count N         ends after so many looks
   --plain           one view after another, without control characters; so it is where the output is
@@ -29,6 +28,8 @@ SABTREE_TOP=PATH in its environment, which is also the default here.
   --help            print this
 
 In a terminal, q ends it.
+
+Exit codes: 0 all well, 2 a wrong call, or nobody serves a store there.
 `;
 
 const FLAGS = {
@@ -49,32 +50,13 @@ interface Source {
   close(): Promise<void>;
 }
 
-function parse(args: string[]) {
-  try {
-    return parseArgs({ args, allowPositionals: true, options: FLAGS });
-  } catch (error) {
-    throw new TopError((error as Error).message.split('\n')[0]);
-  }
-}
-
-function numberOf(name: string, text: string | undefined, fallback: number, least: number, most: number): number {
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  const whole = Number.isInteger(least);
-  if (text.trim() === '' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    const kind = whole ? 'an integer' : 'a number';
-    throw new TopError(`--${name} takes ${kind} from ${least} to ${most}, got ${JSON.stringify(text)}`);
-  }
-  return value;
-}
-
-/** A store in another process. @throws TopError if there is none */
+/** A store in another process. @throws FlagError if there is none */
 async function remote(path: string): Promise<Source> {
   const socket = await new Promise<Socket>((resolve, reject) => {
     const trying = connect(path, () => resolve(trying));
     trying.once('error', (error) => {
       reject(
-        new TopError(
+        new FlagError(
           `nobody serves a store at ${path} (${(error as { code?: string }).code}). ` +
             'Its process has to call store.serveStats(path), or to have SABTREE_TOP=path in its environment.',
         ),
@@ -158,21 +140,22 @@ async function demonstration(model: ModelName, executors: number, replicas: numb
   };
 }
 
-function sourceOf({ values, positionals }: ReturnType<typeof parse>): Promise<Source> {
+function sourceOf({ values, positionals }: ReturnType<typeof parseLine<typeof FLAGS>>): Promise<Source> {
   const { model } = values;
-  if (positionals.length > 1) throw new TopError(`top takes one path, got ${positionals.length}`);
+  if (positionals.length > 1) throw new FlagError(`top takes one path, got ${positionals.length}`);
   if (model === undefined) {
+    for (const name of ['executors', 'replicas'] as const) {
+      if (values[name] !== undefined) throw new FlagError(`--${name} is for a store of its own: it takes --model, too`);
+    }
     const path = positionals[0] ?? process.env.SABTREE_TOP;
-    if (path === undefined || path === '') throw new TopError('top takes the path of a socket, or --model');
+    if (path === undefined || path === '') throw new FlagError('top takes the path of a socket, or --model');
     return remote(path);
   }
-  if (positionals.length > 0) throw new TopError('top takes a path or --model, not both');
-  if (!modelNames.includes(model as ModelName)) {
-    throw new TopError(`--model takes one of ${modelNames.join(', ')}, got ${JSON.stringify(model)}`);
-  }
-  const executors = numberOf('executors', values.executors, 2, 1, 32);
-  const replicas = numberOf('replicas', values.replicas, model === 'direct' ? 1 : 2, 1, 8);
-  return demonstration(model as ModelName, executors, replicas);
+  if (positionals.length > 0) throw new FlagError('top takes a path or --model, not both');
+  const name = nameOf<ModelName>('model', modelNames, model);
+  const executors = numberFlag('executors', values.executors, 2, 1, 32);
+  const replicas = numberFlag('replicas', values.replicas, name === 'direct' ? 1 : 2, 1, 8);
+  return demonstration(name, executors, replicas);
 }
 
 /** Calls back when the user presses q or Ctrl-C; returns what gives the keyboard back. */
@@ -194,17 +177,17 @@ function onQuit(quit: () => void): () => void {
 
 /**
  * Runs `sabtree top`; resolves with the exit code.
- * @throws TopError; SabtreeError; the reason of an aborted `signal`, but for an interrupt, which is how it is ended.
+ * @throws FlagError; SabtreeError; the reason of an aborted `signal`, but for an interrupt, which is how it is ended.
  */
 export async function top(args: string[], signal: AbortSignal): Promise<number> {
-  const parsed = parse(args);
+  const parsed = parseLine(args, FLAGS);
   const { values } = parsed;
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
-  const interval = numberOf('interval', values.interval, 1, 0.1, 60) * 1000;
-  const count = numberOf('count', values.count, Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
+  const interval = numberFlag('interval', values.interval, 1, 0.1, 60) * 1000;
+  const count = numberFlag('count', values.count, Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
   const { stdout } = process;
   const live = stdout.isTTY && !values.plain && !values.json;
   const source = await sourceOf(parsed);
@@ -229,7 +212,7 @@ export async function top(args: string[], signal: AbortSignal): Promise<number> 
         if (over) break;
       }
       const report = await source.look();
-      if (report === undefined && before === undefined) throw new TopError('what answers there is no store, or was');
+      if (report === undefined && before === undefined) throw new FlagError('what answers there is no store, or was');
       if (report === undefined) break;
       if (values.json) stdout.write(`${JSON.stringify(report)}\n`);
       else {

@@ -396,7 +396,8 @@ function claimSlot(header: Uint32Array, announce: ((thread: number) => void) | u
         return thread;
     }
   }
-  throw new SabtreeError('ERR_TOO_MANY_THREADS', `${MAX_THREADS - 1} threads are attached to this tree already`);
+  const most = MAX_THREADS - 1;
+  throw new SabtreeError('ERR_TOO_MANY_THREADS', `${most} threads are attached to this tree already`, most);
 }
 
 /** Marks a thread as dead, so that nobody waits for a latch it held. */

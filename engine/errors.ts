@@ -7,13 +7,13 @@
 export type ErrorCode =
   /** A key of the wrong type, NaN, or outside the range of the key type. */
   | 'ERR_KEY'
-  /** A value of the wrong type or range, or a record that does not fit its schema. */
+  /** A value of the wrong type or range, one that would come back as another, or a record that does not fit its schema. */
   | 'ERR_VALUE'
   /** An option that is missing, unknown or out of range. */
   | 'ERR_OPTION'
-  /** An argument of another kind is wrong (a command's name, a range's bounds, lengths that differ). */
+  /** An argument of another kind is wrong (a range's bounds, lengths that differ, the number of a replica). */
   | 'ERR_ARGUMENT'
-  /** The tree's memory is at its maximum. Nothing was written. */
+  /** The tree's memory is at its maximum; nothing was written. From a store: so is its last replica's, and it takes no more commands. */
   | 'ERR_MEMORY_EXHAUSTED'
   /** The memory attached to does not hold a sabtree tree or store. */
   | 'ERR_NOT_A_TREE'
@@ -21,7 +21,7 @@ export type ErrorCode =
   | 'ERR_LAYOUT_VERSION'
   /** Key type, value type or node shape differ from the ones the memory was made with. */
   | 'ERR_SCHEMA_MISMATCH'
-  /** More threads want to attach than there are slots. */
+  /** More threads want to attach, or more clients to connect, than there are places: `value` says how many. */
   | 'ERR_TOO_MANY_THREADS'
   /** The tree, store or client was closed. */
   | 'ERR_CLOSED'
@@ -33,7 +33,7 @@ export type ErrorCode =
   | 'ERR_NOT_EMPTY'
   /** Keys that had to be strictly ascending were not. */
   | 'ERR_NOT_ASCENDING'
-  /** The operation does not fit the value type: add on records. */
+  /** There is no such thing here: `add` on values that are no numbers, order with the model direct, files in a browser. */
   | 'ERR_UNSUPPORTED'
   /** A page that has no shared memory, because it is not cross-origin isolated; the message names the headers it lacks. */
   | 'ERR_NOT_ISOLATED'
@@ -43,7 +43,7 @@ export type ErrorCode =
   | 'ERR_OVERFLOW'
   /** More watchers want to watch a store than there are places for. */
   | 'ERR_TOO_MANY_WATCHERS'
-  /** A command larger than a ring takes. */
+  /** A command, a value or an answer larger than the rings take. */
   | 'ERR_TOO_LARGE'
   /** The command is not one the store knows. */
   | 'ERR_UNKNOWN_COMMAND'
@@ -55,7 +55,7 @@ export type ErrorCode =
   | 'ERR_UNDECLARED_KEY'
   /** The store's last replica is lost: no command can be executed any more. */
   | 'ERR_REPLICAS_LOST'
-  /** The store did not start or stop within its limit. */
+  /** The store did not start within its limit, or the view of a `read` took too long; `value` is the limit in milliseconds. */
   | 'ERR_TIMEOUT'
   /** The replicas' contents differ: the store answers reads and refuses writes. */
   | 'ERR_DIVERGED'
@@ -93,7 +93,7 @@ export function show(value: unknown): string {
   if (Object.is(value, -0)) return '-0';
   if (typeof value === 'object' && value !== null) {
     const name = value.constructor?.name ?? 'object';
-    return Array.isArray(value) ? `an array of ${value.length}` : `a ${name}`;
+    return Array.isArray(value) ? `an array of ${value.length}` : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
   }
   return String(value);
 }

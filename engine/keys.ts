@@ -17,7 +17,7 @@ export type FixedKeyType = 'u32' | 'i32' | 'f64' | 'i64' | 'u64';
 
 /**
  * Names of the key types whose keys vary in length, up to 1,024 bytes as they are stored: 'string' (ordered by code points,
- * which is the order of its UTF-8 bytes), 'bytes' (Uint8Array, ordered byte by byte), 'tuple' (see tuple.ts).
+ * which is the order of its UTF-8 bytes), 'bytes' (Uint8Array, ordered byte by byte), 'tuple' (see `Tuple`).
  */
 export type VariableKeyType = 'string' | 'bytes' | 'tuple';
 

@@ -305,7 +305,7 @@ export class RecordCodec {
     if (!(part.size >= MIN_VALUE_SIZE && part.size <= MAX_VALUE_SIZE)) {
       throw new SabtreeError(
         'ERR_OPTION',
-        `option value: records must have ${MIN_VALUE_SIZE} to ${MAX_VALUE_SIZE} bytes, this schema's have ${part.size}`,
+        `option value: records in a leaf have ${MIN_VALUE_SIZE} to ${MAX_VALUE_SIZE} bytes, this schema's have ${part.size}`,
         part.size,
       );
     }

@@ -154,4 +154,4 @@ export function pagesOf(memory: number | string, option = 'memory'): number {
 }
 
 /** Smallest memory: the header, one thread's work block and a few nodes. */
-export const LEAST_PAGES = 16;
+const LEAST_PAGES = 16;

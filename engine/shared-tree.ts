@@ -15,9 +15,8 @@ import {
   STATUS_NOT_ASCENDING,
   STATUS_NOT_EMPTY,
   STATUS_TRUE,
-  STATUS_UNSUPPORTED,
 } from '../layout/operation.ts';
-import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
+import { BATCH, LAYOUT_VERSION, MAX_THREADS, VALUE_BLOB, VALUE_F64, VALUE_RECORD } from '../layout/tree-memory.ts';
 import {
   Attachment,
   CLOSED_CORE,
@@ -44,13 +43,16 @@ import type { VariableCodec, VariableType } from './variable-values.ts';
 export interface TreeOptions<K extends KeyType = KeyType, V extends ValueType = ValueType> {
   /** Type of the keys. */
   readonly key: K;
-  /** Type of the values: a scalar's name, or a typed-binary schema of 4 to 512 bytes. */
+  /**
+   * Type of the values: a scalar's name, 'string', 'bytes', 'json', or a typed-binary schema. Scalars, and schemas whose values all
+   * have the same size of up to 512 bytes, stand in the leaves; all others are kept beside the nodes, and have 16 MiB at most.
+   */
   readonly value: V;
   /** Most memory the tree may take, in bytes or like '256MB' (units of 1024). It is reserved, and used as the tree grows. Default 1GB, at most 4GB. */
   readonly memory?: number | string;
-  /** Bytes of a node, a multiple of 64. Default 1024, more for large values. */
+  /** Bytes of a node, a multiple of 64, at most 65536. Default 1024, more for large values; 8192 for keys that vary in length. */
   readonly nodeSize?: number;
-  /** Most entries of a leaf and children of a branch, 4 to 4096. By default as many as a node has room for. */
+  /** Most entries of a leaf and children of a branch, 4 to 4096; for keys of fixed size. By default as many as a node has room for. */
   readonly fanout?: number;
   /** Milliseconds after which the owner of a latch is taken for dead. Default 2000. */
   readonly latchTimeout?: number;
@@ -82,7 +84,8 @@ const CREATE_OPTIONS = new Set(['key', 'value', 'memory', 'nodeSize', 'fanout', 
 export type Column<T> = ArrayLike<T>;
 
 /**
- * Reading a shared tree. Any thread may read at any time, also while others write: reads take no latch and copy no node.
+ * Reading a shared tree. Any thread may read at any time, also while others write: reads take no latch and copy no node. The
+ * object itself belongs to the thread that made it; other threads make their own from `handle`.
  *
  * Promises: a read of one key sees that key's latest completed write (it is linearizable), and so does a floor, ceiling
  * or the like; a range is one state of the tree as far as one atomic scan reaches (see `range`). Every method throws
@@ -129,7 +132,7 @@ export class TreeReader<K = number, V = number> {
     return status === STATUS_TRUE ? (attachment.value.get(0) as V) : undefined;
   }
 
-  /** Whether `key` is there. */
+  /** Whether `key` is there. One descent, like `get`. */
   has(key: K): boolean {
     const { attachment } = this;
     attachment.key.set(0, key);
@@ -370,7 +373,7 @@ export class TreeReader<K = number, V = number> {
     return treeDigest(this.attachment);
   }
 
-  /** Counters and memory use. */
+  /** Counters and memory use, of all threads. Costs some microseconds, and the other threads nothing. */
   stats(): TreeStats {
     this.alive();
     return treeStats(this.attachment);
@@ -424,7 +427,7 @@ function needRoom(name: string, length: number, n: number): void {
  * nothing is atomic over several keys but ranges (see `range`). Writers latch only the nodes they change.
  *
  * The writing methods throw ERR_KEY and ERR_VALUE for wrong arguments and ERR_MEMORY_EXHAUSTED when the memory is at its
- * maximum; the tree is then as it was before the call.
+ * maximum; the tree is then as it was before the call (but for what `putMany` and `deleteMany` had done by then).
  */
 export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** Makes an empty tree. @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED */
@@ -501,9 +504,14 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
 
   /**
    * Adds to a numeric value, atomically; an absent key counts as 0. Integers wrap as typed arrays do.
-   * @returns the value before, or undefined if the key was absent. @throws ERR_UNSUPPORTED for records.
+   * @returns the value before, or undefined if the key was absent. @throws ERR_UNSUPPORTED for values that are no numbers
    */
   add(key: K, by: V): V | undefined {
+    const { code } = this.attachment.values;
+    if (code === VALUE_RECORD || code === VALUE_BLOB) {
+      const { valueTypeName: type } = this;
+      throw new SabtreeError('ERR_UNSUPPORTED', `add works on numeric values only, these are of type ${type}`, type);
+    }
     return this.modify(OP_ADD, key, by) ? (this.attachment.expected.get(0) as V) : undefined;
   }
 
@@ -521,7 +529,6 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
   /** The same with values of varying length: a blob is made first, and given back if no leaf takes it. */
   private modifyBlob(op: number, key: K, value: V, expected?: V): boolean {
     this.alive();
-    if (op === OP_ADD) fail(STATUS_UNSUPPORTED);
     const { attachment } = this;
     const compares = op === OP_COMPARE_AND_SET;
     const codec = attachment.values.variable as VariableCodec;
@@ -673,7 +680,10 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
     const branchFill = Math.max(2 * branchMinimum + 1, Math.floor(branchCapacity * fill));
     this.alive();
     if (this.loading) throw new SabtreeError('ERR_ARGUMENT', 'bulkLoad was called by the entries of a bulkLoad');
-    if (treeSize(attachment) !== 0) throw new SabtreeError('ERR_NOT_EMPTY', 'bulkLoad needs an empty tree');
+    const present = treeSize(attachment);
+    if (present !== 0) {
+      throw new SabtreeError('ERR_NOT_EMPTY', `bulkLoad needs an empty tree, this one has ${present} entries`, present);
+    }
     const started = isVariable(attachment.keyCode)
       ? core.bulkBegin(Math.floor(attachment.shape().nodeSize * fill), 0)
       : core.bulkBegin(leafFill, Math.min(branchFill, branchCapacity));
@@ -713,7 +723,7 @@ export class SharedTree<K = number, V = number> extends TreeReader<K, V> {
         status = core.bulkEnd();
       }
       if (status === STATUS_NOT_EMPTY) {
-        throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad');
+        throw new SabtreeError('ERR_NOT_EMPTY', 'somebody wrote to the tree during bulkLoad', treeSize(attachment));
       }
     } catch (error) {
       core.bulkAbort();
@@ -760,6 +770,7 @@ function attach(
     throw new SabtreeError(
       'ERR_SCHEMA_MISMATCH',
       'a tree of records is attached to with its schema: attach(handle, { value: schema })',
+      type,
     );
   }
   const values = new ValueCodec(type as ValueType);

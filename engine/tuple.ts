@@ -13,7 +13,11 @@ import { SabtreeError, show } from './errors.ts';
 
 /** An element of a tuple key. */
 export type TupleElement = null | boolean | number | bigint | Date | string | Uint8Array | Tuple;
-/** A tuple key. */
+/**
+ * A tuple key. Tuples compare element by element, and one that is the beginning of another is the smaller; elements of different
+ * types in the order null, false, true, number, bigint, date, string, bytes, tuple. So 2 and 2n are different keys. Numbers are
+ * not NaN, and -0 is 0; bigints have at most 120 bytes, strings no lone surrogates; tuples stand in one another 32 deep at most.
+ */
 export type Tuple = readonly TupleElement[];
 
 const END = 0x00;

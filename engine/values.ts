@@ -15,7 +15,7 @@ import { movingCodec, type VariableCodec, type VariableType, variableCodec } fro
 /** Names of the scalar value types. */
 export type ScalarType = 'u32' | 'i32' | 'f64' | 'i64';
 
-/** What the `value` option of stores takes: a scalar's name, or a typed-binary schema of fixed size. */
+/** Value types that stand in the leaves: a scalar's name, or a typed-binary schema whose values all have one size. */
 export type FixedValueType = ScalarType | ISchema<unknown>;
 
 /** What the `value` option takes: also names of types that vary in length, and typed-binary schemas of any size. */

@@ -7,7 +7,14 @@ import { understandAny } from './record.ts';
 import { isWellFormed } from './tuple.ts';
 import { decodeString } from './variable-keys.ts';
 
-/** Names of value types that vary in length, up to 16 MiB. */
+/**
+ * Names of value types that vary in length, up to 16 MiB: 'string' (without lone surrogates), 'bytes' (Uint8Array) and 'json'.
+ *
+ * 'json' is null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, dates, and arrays and objects of these. As in JSON,
+ * properties that are undefined are left out, undefined elements are null, -0 is 0, and an object of a class comes back as a
+ * plain one; unlike JSON, NaN and the infinities come back as they were. What would come back as something else (a Map, an
+ * invalid date, a property named __proto__) is refused with ERR_VALUE.
+ */
 export type VariableType = 'string' | 'bytes' | 'json';
 
 /** How values of one type become bytes of any length. */
@@ -84,27 +91,65 @@ class BytesCodec implements VariableCodec {
   }
 }
 
+/** The encoder's methods that its types keep to themselves. */
+interface EncoderParts {
+  clone(): Encoder;
+  encodeBigInt64(value: bigint): void;
+  encodeString(value: string): void;
+  encodeObject(value: object, depth: number): void;
+}
+
+/** Refuses an object that the encoder would take for something else, and give back as that. */
+function refuseUnfaithful(value: object): void {
+  if (Array.isArray(value) || value instanceof Uint8Array) return;
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw new RangeError('an invalid date');
+    return;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  // Objects of a user's classes pass: what comes back has their properties. Maps, sets and the like would come back empty.
+  if (prototype !== Object.prototype && prototype !== null) {
+    const tag = Object.prototype.toString.call(value);
+    if (tag !== '[object Object]' && tag !== '[object Uint8Array]')
+      throw new TypeError(`not something that JSON has: ${tag.slice(8, -1)}`);
+  }
+  // Decoders refuse it, and it can come from JSON.parse.
+  if (Object.hasOwn(value, '__proto__')) throw new TypeError('a property named __proto__');
+}
+
 /**
- * MessagePack: null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, Dates, and arrays and plain objects of
- * these. Properties that are undefined are left out, as in JSON; equal values have equal bytes, whatever the order of their
- * properties.
+ * An encoder that refuses what would come back as something else. It is looked at where the encoder comes to it anyway, which
+ * costs no walk of its own.
  */
+function faithfulEncoder(): Encoder {
+  const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true });
+  const parts = encoder as unknown as EncoderParts;
+  const { encodeBigInt64, encodeString, encodeObject } = parts;
+  // It clones itself if a getter encodes while it encodes.
+  parts.clone = faithfulEncoder;
+  parts.encodeBigInt64 = (value) => {
+    // It takes the low 64 bits of a bigint, whatever stands above them.
+    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
+      throw new RangeError(`a bigint of more than 64 bits: ${value}`);
+    }
+    encodeBigInt64.call(encoder, value);
+  };
+  parts.encodeString = (value) => {
+    if (!isWellFormed(value)) throw new TypeError(`a string with a lone surrogate: ${show(value)}`);
+    encodeString.call(encoder, value);
+  };
+  parts.encodeObject = (value, depth) => {
+    if (typeof value === 'object') refuseUnfaithful(value);
+    encodeObject.call(encoder, value, depth);
+  };
+  return encoder;
+}
+
+/** MessagePack of what `VariableType` says. Equal values have equal bytes, whatever the order of their properties. */
 class JsonCodec implements VariableCodec {
   readonly signature = 'json';
-  private readonly encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true });
+  private readonly encoder = faithfulEncoder();
   private readonly decoder = new Decoder({ useBigInt64: true });
-
-  constructor() {
-    // The encoder takes the low 64 bits of a bigint, whatever stands above them; looked at here, it costs no walk of its own.
-    const inner = this.encoder as unknown as { encodeBigInt64(value: bigint): void };
-    const encode = inner.encodeBigInt64;
-    inner.encodeBigInt64 = (value) => {
-      if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
-        throw new RangeError(`a bigint of more than 64 bits: ${value}`);
-      }
-      encode.call(inner, value);
-    };
-  }
 
   encode(value: unknown): Uint8Array {
     if (value === undefined) refuse('something that JSON has, or bytes, dates and bigints', value);

@@ -181,8 +181,8 @@ export const BLOB_OWNER = 0x7fffffff;
 /** Longest content that the core copies out of a blob itself; of longer ones the caller copies it. */
 export const BLOB_COPY_BYTES = 4096;
 
-/** Smallest and largest value, in bytes. */
-export const MIN_VALUE_SIZE = 4;
+/** Smallest and largest value in a leaf, in bytes. It takes whole words there. */
+export const MIN_VALUE_SIZE = 1;
 export const MAX_VALUE_SIZE = 512;
 
 /** Flags of a scan: which ends the range has, and its direction. */

@@ -1,6 +1,6 @@
 /** The execution models beside each other: `npm run perf:models -- [--quick] [--json] [--help]`; see perf/models/flags.ts. */
 import { bench } from './models/command.ts';
-import { FlagError } from './models/flags.ts';
+import { FlagError } from './support/flags.ts';
 
 try {
   process.exitCode = await bench(process.argv.slice(2));

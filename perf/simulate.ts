@@ -1,6 +1,7 @@
 /** The execution models beyond this machine's cores, simulated: `npm run perf:simulate -- [--quick] [--json] [--help]`. */
-import { FlagError } from './models/flags.ts';
+
 import { simulateCommand } from './simulate/command.ts';
+import { FlagError } from './support/flags.ts';
 
 try {
   process.exitCode = await simulateCommand(process.argv.slice(2));

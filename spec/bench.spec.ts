@@ -8,10 +8,11 @@ import { bench } from '../dist/perf/models/command.js';
 import { type Book, CommandSource, emptyBook } from '../dist/perf/models/command-source.js';
 import { randomFractions, scrambled, ZIPF_THETA, Zipf, zeta } from '../dist/perf/models/distributions.js';
 import { Experiment, type Observer, stepsOf } from '../dist/perf/models/experiment.js';
-import { benchOptions, FlagError } from '../dist/perf/models/flags.js';
+import { benchOptions } from '../dist/perf/models/flags.js';
 import type { Cell, DistributionName } from '../dist/perf/models/types.js';
 import { firstDifference, verify, wrongAnswer } from '../dist/perf/models/verify.js';
 import { keepsKeys, type Mix, slotsFor, WORKLOADS, workloadOf } from '../dist/perf/models/workloads.js';
+import { FlagError } from '../dist/perf/support/flags.js';
 import { MODELS } from '../dist/workers/models/index.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -238,11 +239,11 @@ describe('the plan', () => {
     [['--windows', ''], '--windows takes integers'],
     [['--replicas', '9'], '--replicas takes integers from 1 to 8'],
     [['--fanouts', '3'], '--fanouts takes integers from 4'],
-    [['--clients', '1.5'], '--clients takes integers'],
-    [['--seconds', 'soon'], '--seconds takes numbers'],
+    [['--clients', '1.5'], '--clients takes an integer'],
+    [['--seconds', 'soon'], '--seconds takes a number'],
     [['--quick', '--all'], '--all and --quick exclude each other'],
     [['--nonsense'], 'unknown flag --nonsense; there are --models, --workloads'],
-    [['file'], 'file'],
+    [['file'], 'unexpected argument "file"; there are --models'],
   ])('%j is refused', (args, message) => {
     expect(() => benchOptions(args)).toThrow(FlagError);
     expect(() => benchOptions(args)).toThrow(message);

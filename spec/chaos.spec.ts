@@ -53,10 +53,10 @@ describe('sabtree chaos', () => {
 
   it.each([
     [['--minutes', 'long'], /--minutes takes a number from 0.05 to 1440, got "long"/],
-    [['--models', 'smr,direct'], /--models takes some of smr, .*, got "direct"/],
-    [['--replicas', '1'], /--replicas takes a number from 2 to 8/],
-    [['--every', '1.5'], /--every takes a number/],
-    [['--frequency', '3'], /Unknown option '--frequency'.*flags: --minutes/],
+    [['--models', 'smr,direct'], /--models takes smr, .*; got "direct"/],
+    [['--replicas', '1'], /--replicas takes an integer from 2 to 8/],
+    [['--every', '1.5'], /--every takes an integer/],
+    [['--frequency', '3'], /unknown flag --frequency; there are --minutes/],
   ])('%j is a wrong call', async (args, message) => {
     const { code, out, err } = await chaos(...args);
     expect(code).toBe(2);

@@ -96,7 +96,7 @@ describe('sabtree run', () => {
   it.each([
     [
       ['run', '--model', 'paxos'],
-      '--model takes one of direct, smr, pipelined, sdpe, sdpe-pairwise, execute-verify, psmr, opt-psmr, keyed, got "paxos"',
+      '--model takes direct, smr, pipelined, sdpe, sdpe-pairwise, execute-verify, psmr, opt-psmr, keyed; got "paxos"',
     ],
     [['run', '--executors', '0'], '--executors takes an integer from 1 to 32'],
     [['run', '--replicas', '9'], '--replicas takes an integer from 1 to 8'],
@@ -104,8 +104,18 @@ describe('sabtree run', () => {
     [['run', '--seconds', '-1'], '--seconds'],
     [['run', '--nonsense'], 'unknown flag --nonsense; there are --model, --executors, --replicas, --clients'],
     [['run', '--json=3'], '--json'],
-    [[], '--executors'],
-    [['walk'], 'unknown command'],
+    [[], 'sabtree COMMAND [options]'],
+    [['walk'], 'unknown command "walk"; there are run, bench, top, inspect, chaos, kill9'],
+    [['--seconds', '1', 'run'], 'a command goes first, not "--seconds"'],
+    [['bench', '--nonsense'], 'unknown flag --nonsense; there are --models'],
+    [['top', '--nonsense'], 'unknown flag --nonsense; there are --model'],
+    [['inspect', '--nonsense'], 'unknown flag --nonsense; there are --json'],
+    [['chaos', '--nonsense'], 'unknown flag --nonsense; there are --minutes'],
+    [['kill9', '--nonsense'], 'unknown flag --nonsense; there are --times'],
+    [['kill9', 'more'], 'unexpected argument "more"; there are --times'],
+    [['kill9', '--path', join('no', 'folder')], '--path: ENOENT'],
+    [['chaos', '--history', join('no', 'folder')], '--history: ENOENT'],
+    [['chaos', '--minutes'], "'--minutes <value>' argument missing"],
     [['run', 'missing.csv'], 'cannot read missing.csv'],
     [['run', 'a.csv', 'b.csv'], 'one file'],
   ])('%j is refused with exit code 2', async (args, message) => {
@@ -145,9 +155,19 @@ describe('sabtree run', () => {
     expect(code).toBe(130);
   });
 
-  it('--help and --version', async () => {
-    expect((await sabtree('--help')).out).toContain('--executors');
-    expect((await sabtree('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  it('--help of each command: its own, no line too long for a terminal', async () => {
+    const overview = await sabtree('--help');
+    expect(overview.code).toBe(0);
+    for (const name of ['run', 'bench', 'top', 'inspect', 'chaos', 'kill9']) {
+      expect(overview.out).toContain(`\n  ${name} `);
+      const { code, out } = await sabtree(name, '--help');
+      expect(code).toBe(0);
+      expect(out.startsWith(`sabtree ${name} `)).toBe(true);
+      expect(out).toMatch(/\n {2}--help +print this\n.*\nExit codes: 0 .*, 2 a wrong call/s);
+      for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
+    }
+    for (const name of ['-h', 'help']) expect((await sabtree(name)).out).toBe(overview.out);
+    for (const name of ['--version', '-v', 'version']) expect((await sabtree(name)).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });
 

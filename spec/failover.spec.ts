@@ -187,12 +187,38 @@ describe('under load', () => {
       expect(heard.length).toBe(3);
       // Drills have to name what there is.
       for (const wrong of [[2], [-1], [0, 1], [0.5], ['0']] as [number, number?][]) {
-        expect(await codeOf(() => store.kill(...wrong))).toBe('ERR_OPTION');
+        expect(await codeOf(() => store.kill(...wrong))).toBe('ERR_ARGUMENT');
       }
-      expect(await codeOf(() => store.clientExited(64))).toBe('ERR_OPTION');
+      for (const wrong of [2, -1, '0'] as number[]) {
+        expect(await codeOf(async () => store.replica(wrong))).toBe('ERR_ARGUMENT');
+      }
+      expect(await codeOf(async () => store.onEvent(undefined as never))).toBe('ERR_ARGUMENT');
+      expect(await codeOf(() => store.clientExited(64))).toBe('ERR_ARGUMENT');
       // A client that is there and well may not be named, but one that is not used is passed over.
       await store.clientExited(63);
     });
+  });
+
+  it('a drill of a store that has ended, or that has no threads, is refused; a client that exits then is passed over', async () => {
+    const closed = await withStore({ executors: 1 }, (store) => store);
+    expect(await codeOf(() => closed.kill(0))).toBe('ERR_CLOSED');
+    await closed.clientExited(1);
+    await withStore({ model: 'direct' }, async (store) => {
+      await expect(store.kill(0)).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED', value: 'direct' });
+      await store.clientExited(1);
+    });
+    // While it ends, too.
+    const closing = await withStore({ executors: 1 }, async (store) => {
+      const end = store.close();
+      const codes: string[] = [];
+      for (let over = false; !over; ) {
+        codes.push(await codeOf(() => store.kill(0)));
+        over = await Promise.race([end.then(() => true), new Promise<boolean>((go) => setImmediate(go, false))]);
+      }
+      return codes;
+    });
+    expect(closing.length).toBeGreaterThan(0);
+    for (const code of closing) expect(['ERR_CLOSED', 'no error']).toContain(code);
   });
 });
 

@@ -72,8 +72,9 @@ describe.each(modelNames)('stats of %s', (model) => {
     }
     for (const one of memory.replicas) {
       expect(one.leaves).toBeGreaterThan(100 * 64);
-      expect(one.leaves + one.branches + one.areas + one.free).toBeLessThanOrEqual(one.used);
-      expect(one.leaves + one.branches + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+      expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeLessThanOrEqual(one.used);
+      expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+      expect(one.values).toBe(0);
       expect(one.used).toBeLessThanOrEqual(one.reserved);
       expect(one.reserved).toBeLessThanOrEqual(one.maximum);
       expect(one.maximum).toBe(64 << 20);
@@ -97,6 +98,18 @@ describe.each(modelNames)('stats of %s', (model) => {
     expect(store.stats().watchers).toBe(0);
     expect(() => JSON.stringify(store.stats())).not.toThrow();
   });
+});
+
+it('tells the memory of values that vary in length apart', async () => {
+  const store = (await opened({ value: 'bytes' })) as unknown as Store<number, Uint8Array>;
+  const look = () => store.stats().memory.replicas[0];
+  const before = look();
+  const value = new Uint8Array(10_000);
+  for (let i = 0; i < 500; i++) store.putSync(i, value);
+  const after = look();
+  expect(after.values - before.values).toBeGreaterThan(5_000_000);
+  expect(after.areas - before.areas).toBeLessThan(1_000_000);
+  expect(after.leaves + after.branches + after.values + after.areas + after.free).toBeLessThanOrEqual(after.used);
 });
 
 describe('queues', () => {
@@ -311,14 +324,22 @@ describe('sabtree top', () => {
     expect(last.stats.latency.samples).toBeGreaterThan(0);
   });
 
+  it('counts no commands where clients work on the tree themselves', async () => {
+    const { code, out } = await sabtree('top', '--model', 'direct', '--count', '1', '--plain');
+    expect(code).toBe(0);
+    expect(out).toMatch(/\ndirect, clients without executors, open; replicas: 0 home\n.*\nlatency p50 /);
+    expect(out).not.toContain('commands');
+  });
+
   it.each([
     [['top'], 'takes the path of a socket, or --model'],
     [['top', join(folder, 'nobody.sock')], 'nobody serves a store at'],
     [['top', 'a', 'b'], 'one path'],
     [['top', 'a', '--model', 'smr'], 'not both'],
-    [['top', '--model', 'fast'], '--model takes one of'],
+    [['top', '--model', 'fast'], '--model takes direct, smr, '],
     [['top', '--model', 'smr', '--interval', '0'], '--interval takes a number'],
-    [['top', '--nonsense'], "Unknown option '--nonsense'"],
+    [['top', '--nonsense'], 'unknown flag --nonsense; there are --model'],
+    [['top', 'a', '--executors', '2'], '--executors is for a store of its own'],
   ])('%o is a wrong call', async (args, message) => {
     const { code, out, err } = await sabtree(...args);
     expect([code, out]).toEqual([2, '']);

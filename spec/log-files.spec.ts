@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
-import { open, SabtreeError, type StoreOptions } from '../dist/index.js';
+import { open, SabtreeError, type Store, type StoreOptions } from '../dist/index.js';
+import { commandHash } from '../dist/workers/call-record.js';
 import { FileSource } from '../dist/workers/durable/files.js';
 import { files } from '../dist/workers/durable/files-node.js';
 import {
@@ -19,6 +20,7 @@ import {
   textOf,
 } from '../dist/workers/durable/frames.js';
 import { recover } from '../dist/workers/durable/recovery.js';
+import { transfer } from './support/commands.mjs';
 import { contents, copyOf, folder, framesOf, newestSegment } from './support/durable.ts';
 import { agreeOnReplicas, codeOf, inTime, until, withStore } from './support/stores.ts';
 
@@ -471,6 +473,34 @@ describe('sabtree inspect', () => {
     const file = join(path, 'snapshot-0000000002');
     truncateSync(file, readFileSync(file).length - 32);
     expect(await inspect(file)).toMatchObject({ code: 1 });
+  });
+
+  it('names operations on keys that vary in length, atomic ones, and those of the user', async () => {
+    const path = folder('log');
+    await withStore({ ...SMALL, key: 'string', value: 'json', log: { path } } as Partial<StoreOptions>, async (any) => {
+      const store = any as unknown as Store<string, unknown>;
+      await store.put('a', 1);
+      await store.put('b', 1);
+      await store.get('a');
+      await store.delete('b');
+      await store.insert('c', 1);
+      await store.putAll(['x', 'y'], [1, 2]);
+      await store.atomic([['put', 'x', 3]]);
+      await store.compareAndSetAll([['x', 3, 4]]);
+    });
+    const strings = await inspect(path, '--json');
+    expect(strings.code).toBe(0);
+    const byName = { put: 2, delete: 1, insert: 1, putAll: 1, atomic: 1, compareAndSetAll: 1 };
+    expect(JSON.parse(strings.out).byName).toEqual(byName);
+
+    const calls = folder('calls');
+    const commands = new URL('./support/commands.mjs', import.meta.url).href;
+    await withStore({ ...SMALL, commands, log: { path: calls } } as Partial<StoreOptions>, async (store) => {
+      await store.call(transfer as never, { from: 1, to: 2, amount: 0 });
+      await store.put(1, 1);
+    });
+    const [counted] = (await inspect(calls, '--json')).out.split('\n').map((line) => JSON.parse(line || '{}').byName);
+    expect(counted).toEqual({ [`user-defined, hash ${(commandHash('transfer') >>> 0).toString(16)}`]: 1, put: 1 });
   });
 
   it('refuses wrong calls', async () => {

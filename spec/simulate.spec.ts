@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { FlagError } from '../dist/perf/models/flags.js';
 import { mix } from '../dist/perf/simulate/batched.js';
 import { fit } from '../dist/perf/simulate/calibrate.js';
 import { type Calibration, FREE, ORIGINS } from '../dist/perf/simulate/calibration.js';
@@ -13,6 +12,7 @@ import { Leaves } from '../dist/perf/simulate/leaves.js';
 import { type SimulatedCell, saturationOf } from '../dist/perf/simulate/report.js';
 import { serviceTimes } from '../dist/perf/simulate/setting.js';
 import { SIMULATED, type Simulated, type SimulationPlan, simulate } from '../dist/perf/simulate/simulator.js';
+import { FlagError } from '../dist/perf/support/flags.js';
 import { SET_SIZE } from '../dist/workers/models/sdpe.js';
 import { groupOf } from '../dist/workers/streams.js';
 import { seeded } from './support/random.ts';
@@ -431,8 +431,8 @@ describe('the command line', () => {
     [['--workloads', 'ycsb-e'], /ranges, which are not simulated/],
     [['--executors', '0'], /--executors takes integers from 1/],
     [['--executors', '1,x'], /--executors takes integers/],
-    [['--commands', '10'], /--commands takes integers from 1000/],
-    [['--seed', '1.5'], /--seed takes integers/],
+    [['--commands', '10'], /--commands takes an integer from 1000/],
+    [['--seed', '1.5'], /--seed takes an integer/],
     [['--seed'], /argument/],
     [['more'], /more/],
   ];

@@ -112,6 +112,31 @@ describe('tidy', () => {
     }
   });
 
+  it('every file has a home in ARCHITECTURE, and every home a file; invariants stand in order', () => {
+    const text = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+    const section = text.slice(text.indexOf('\n## Rooms\n'), text.indexOf('\n## The way of a command\n'));
+    // The first column of each table; a heading like `engine/` says where its files are.
+    const homes = new Set<string>();
+    let folder = '';
+    for (const line of section.split('\n')) {
+      if (line.startsWith('### ')) folder = /^### `([\w/]+)`/.exec(line)?.[1] ?? '';
+      const [, cell] = /^\| (`.*?`) \|/.exec(line) ?? [];
+      for (const [, name] of cell?.matchAll(/`([^`]+)`/g) ?? []) homes.add(folder + name);
+    }
+    const rooms = ['layout', 'engine', 'workers', 'cli'];
+    const found = new Set([...rooms.flatMap(sources), 'index.ts', 'tree.ts', 'level.ts']);
+    const folderOf = (file: string) => `${dirname(file)}/*.ts`;
+    expect([...found].filter((file) => !homes.has(file) && !homes.has(folderOf(file)))).toEqual([]);
+    const stands = (home: string) => found.has(home) || [...found].some((file) => folderOf(file) === home);
+    expect([...homes].filter((home) => /^(layout|engine|workers|cli)\//.test(home) && !stands(home))).toEqual([]);
+
+    const invariants = [...text.matchAll(/^- \*\*I(\d+)\.\*\*/gm)].map(([, number]) => Number(number));
+    expect(invariants.length).toBeGreaterThan(20);
+    expect(invariants).toEqual(invariants.map((_, i) => i + 1));
+    const decisions = [...text.matchAll(/^### (\d+)\./gm)].map(([, number]) => Number(number));
+    expect(decisions).toEqual(decisions.map((_, i) => i + 1));
+  });
+
   it('every public class and function has a doc comment', () => {
     const exported = ['tree.ts', 'index.ts'].flatMap(imports).map((target) => target.replace('./', ''));
     expect(exported.length).toBeGreaterThan(5);

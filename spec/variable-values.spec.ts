@@ -137,6 +137,13 @@ describe('types', () => {
     values.forEach((value, i) => void expect(tree.get(`v${i}`)).toEqual(value));
     tree.put('left out', { a: 1, b: undefined });
     expect(tree.get('left out')).toEqual({ a: 1 });
+    class Point {
+      x = 1;
+    }
+    tree.put('as in JSON', [undefined, -0, new Point(), Object.assign(Object.create(null), { y: 2 })]);
+    expect(tree.get('as in JSON')).toEqual([null, 0, { x: 1 }, { y: 2 }]);
+    tree.put('unlike JSON', [Number.NaN, -Infinity, new Date(-8.64e15)]);
+    expect(tree.get('unlike JSON')).toEqual([Number.NaN, -Infinity, new Date(-8.64e15)]);
     // Equal values have equal bytes, in whatever order their properties stand.
     tree.put('order', { a: 1, b: 2 });
     expect(tree.compareAndSet('order', { b: 2, a: 1 }, 'found')).toBe(true);
@@ -153,6 +160,24 @@ describe('types', () => {
       expect(() => tree.put('wrong', wrong)).toThrowError(error('ERR_VALUE'));
     }
     expect(tree.has('wrong')).toBe(false);
+  });
+
+  it('a getter that writes to the tree while its object is written', () => {
+    const tree = SharedTree.create({ key: 'string', value: 'json', memory: '32MB' });
+    const within = (value: unknown) => ({
+      before: 'before',
+      get inner() {
+        return tree.put('inner', value);
+      },
+      last: [1, 2],
+    });
+    tree.put('outer', within({ n: 5n }));
+    // Not the first time that the encoder asked.
+    expect(tree.get('outer')).toEqual({ before: 'before', inner: false, last: [1, 2] });
+    expect(tree.get('inner')).toEqual({ n: 5n });
+    // What is refused is refused there too.
+    expect(() => tree.put('outer', within(2n ** 64n))).toThrowError(error('ERR_VALUE'));
+    expect(tree.get('inner')).toEqual({ n: 5n });
   });
 
   it('records of varying and of large size', () => {
@@ -206,6 +231,16 @@ describe('types', () => {
     ['json', [1, 2n ** 64n]],
     ['json', { low: -(2n ** 63n) - 1n }],
     ['json', () => 1],
+    ['json', 'lone \ud800'],
+    ['json', { 'lone \udc00': 1 }],
+    ['json', new Date(Number.NaN)],
+    ['json', { a: new Map([[1, 2]]) }],
+    ['json', [new Set([1])]],
+    ['json', /x/],
+    ['json', new Float64Array(2)],
+    ['json', new ArrayBuffer(2)],
+    ['json', new Error('x')],
+    ['json', JSON.parse('{ "a": { "__proto__": 1 } }')],
   ] as const)('%s refuses %s', (type, value) => {
     const tree = SharedTree.create({ key: 'u32', value: type, memory: '64MB' });
     const before = used(tree);

@@ -11,7 +11,7 @@ export type Json<T> = 'json' & {
   readonly __type?: T;
 };
 
-/** Names the type 'json' and says what it holds. Nothing checks the latter at run time. */
+/** The type 'json', and for the compiler what it holds: `args: json<{ from: number; to: number }>()`. Nothing checks that at run time. */
 export function json<T>(): Json<T> {
   return 'json' as Json<T>;
 }
@@ -171,8 +171,8 @@ export class DefinedCommand<K = unknown, V = unknown, A = unknown, R = unknown> 
 
 /**
  * Defines a command that stores carry out as one step: on several keys, all or nothing, at one place of the order, in
- * every replica (DESIGN: a user-defined command of the state machine). Export it from a module, and name the module's URL in
- * `open`'s option `commands`: every executor imports it. `StoreClient.call` gives it.
+ * every replica. Export it from a module, and name the module's URL in `open`'s option `commands`: every executor imports it.
+ * `StoreClient.call` gives it.
  * @throws ERR_OPTION
  */
 export function defineCommand<

@@ -3,7 +3,9 @@ import { threadSlot } from '../engine/attachment.ts';
 import { PAGE } from '../layout/bits.ts';
 import { EXECUTOR_TREE_THREAD, RING_CLAIM } from '../layout/streams.ts';
 import {
+  BLOB_OWNER,
   BLOCK_NEXT,
+  BLOCK_OWNER,
   BLOCK_PREFIX,
   BLOCK_SIZE,
   HEADER_BLOCKS,
@@ -45,6 +47,8 @@ export interface ReplicaMemory {
   readonly leaves: number;
   /** Inner nodes. */
   readonly branches: number;
+  /** Values that vary in length: pieces of memory that they are cut from, freed ones included. */
+  readonly values: number;
   /** Areas of executors and work blocks of attached threads. */
   readonly areas: number;
   /** Taken before and not in use now: nodes to be used again, and what threads keep at hand. */
@@ -145,16 +149,20 @@ function replicaMemory(memory: WebAssembly.Memory, replica: number): ReplicaMemo
     branches += Number(Atomics.load(counters, (threadSlot(thread) + THREAD_BRANCHES) >> 3));
   }
   let areas = 0;
+  let values = 0;
   for (let block = Atomics.load(words, HEADER_BLOCKS >> 2); block !== 0; block = words[(block + BLOCK_NEXT) >> 2]) {
-    areas += BLOCK_PREFIX + words[(block + BLOCK_SIZE) >> 2];
+    const bytes = BLOCK_PREFIX + words[(block + BLOCK_SIZE) >> 2];
+    if (Atomics.load(words, (block + BLOCK_OWNER) >> 2) === BLOB_OWNER) values += bytes;
+    else areas += bytes;
   }
   const used = Atomics.load(words, HEADER_BUMP >> 2);
   return {
     replica,
     leaves: leaves * nodeSize,
     branches: branches * nodeSize,
+    values,
     areas,
-    free: Math.max(0, used - NODES - areas - (leaves + branches) * nodeSize),
+    free: Math.max(0, used - NODES - areas - values - (leaves + branches) * nodeSize),
     used,
     reserved: memory.buffer.byteLength,
     maximum: words[HEADER_MAX_PAGES >> 2] * PAGE,

@@ -21,7 +21,7 @@ import { WATCH_STANDING } from '../layout/watch.ts';
 import type { Streams } from './streams.ts';
 
 /** Most milliseconds that a replica stands for a reader. */
-export const READ_LIMIT = 1000;
+const READ_LIMIT = 1000;
 
 function readWord(streams: Streams, client: number): number {
   return (streams.client(client) + CLIENT_READ) >> 2;
@@ -90,7 +90,11 @@ export function readStanding<R>(
   }
   if (epochOf(streams) !== epoch) return undefined;
   if (!held) {
-    throw new SabtreeError('ERR_TIMEOUT', `a view has to be done within ${READ_LIMIT} ms: the store stands meanwhile`);
+    throw new SabtreeError(
+      'ERR_TIMEOUT',
+      `a view has to be done within ${READ_LIMIT} ms: the store stands meanwhile`,
+      READ_LIMIT,
+    );
   }
   if (typeof (result as Promise<unknown> | undefined)?.then === 'function') {
     throw new SabtreeError('ERR_ARGUMENT', `a view is synchronous, this one returned ${show(result)}`, result);

@@ -172,6 +172,7 @@ export class StoreClient<K = number, V = number> {
       throw new SabtreeError(
         'ERR_SCHEMA_MISMATCH',
         'a store of records is connected to with its schema: connect(handle, { value: schema })',
+        type,
       );
     }
     this.handle = handle;
@@ -530,7 +531,11 @@ export class StoreClient<K = number, V = number> {
       throw new SabtreeError('ERR_ARGUMENT', `read takes a function, got ${show(view)}`, view);
     }
     if (!modelOf(this.handle.model).replicated) {
-      throw new SabtreeError('ERR_UNSUPPORTED', 'with the model direct there is no place at which all writers stand');
+      throw new SabtreeError(
+        'ERR_UNSUPPORTED',
+        'with the model direct there is no place at which all writers stand',
+        this.handle.model,
+      );
     }
   }
 
@@ -637,8 +642,13 @@ export class StoreClient<K = number, V = number> {
   }
 
   private refuseDirect(what: string): void {
-    if (modelOf(this.handle.model).replicated) return;
-    throw new SabtreeError('ERR_UNSUPPORTED', `the model direct has no order that ${what} could have a place in`);
+    const { model } = this.handle;
+    if (modelOf(model).replicated) return;
+    throw new SabtreeError(
+      'ERR_UNSUPPORTED',
+      `the model direct has no order that ${what} could have a place in`,
+      model,
+    );
   }
 
   private askCall(invocation: Invocation): Promise<unknown> {
@@ -697,14 +707,15 @@ export class StoreClient<K = number, V = number> {
 
   private atomicOf(commands: readonly PointCommand<K, V>[]): Invocation {
     this.refuseDirect('an atomic batch');
-    const calls = this.calls(commands);
+    const calls = this.calls(commands, 'atomic');
     const wrong = calls.find(({ op }) => op > OP_LAST_POINT);
     if (wrong !== undefined) {
       const command = commands[wrong.index];
       throw new SabtreeError('ERR_ARGUMENT', `atomic takes commands on one key, got ${show(command[0])}`, command);
     }
     if (!isNumeric(this.codec.code) && calls.some(({ op }) => op === OP_ADD)) {
-      throw new SabtreeError('ERR_UNSUPPORTED', 'add works on numeric values only');
+      const { value: type } = this.handle;
+      throw new SabtreeError('ERR_UNSUPPORTED', `add works on numeric values only, these are of type ${type}`, type);
     }
     const keys = calls.map(({ key }) => key);
     const command = this.builtIn.atomic;
@@ -827,9 +838,9 @@ export class StoreClient<K = number, V = number> {
   }
 
   /** Turns a batch's commands into calls, checking each. */
-  private calls(commands: readonly Command<K, V>[]): Omit<Call, 'sink'>[] {
+  private calls(commands: readonly Command<K, V>[], by = 'batch'): Omit<Call, 'sink'>[] {
     if (!Array.isArray(commands)) {
-      throw new SabtreeError('ERR_ARGUMENT', `batch takes an array of commands, got ${show(commands)}`, commands);
+      throw new SabtreeError('ERR_ARGUMENT', `${by} takes an array of commands, got ${show(commands)}`, commands);
     }
     return commands.map((command, index) => this.callFor(command, index));
   }
@@ -911,6 +922,7 @@ export class StoreClient<K = number, V = number> {
       throw new SabtreeError(
         'ERR_UNSUPPORTED',
         'with the model direct changes have no order, so nobody can watch them',
+        handle.model,
       );
     }
     if (this.left || streams.state > STATE_READ_ONLY) {

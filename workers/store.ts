@@ -103,8 +103,9 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   /** Type of the values: a scalar's name, 'string', 'bytes', 'json', or a typed-binary schema. */
   readonly value: V;
   /**
-   * Most bytes of a value that varies in length, 64 to 1040000. Default 16384. Every client keeps room for some tens of answers
-   * of that length for each executor (see `stats().memory`), and a value has to fit into a quarter of a `ring`.
+   * Most bytes of a value that varies in length, 64 to 1040000. Default 16384, less with a `ring` below 2048: a value, and a key
+   * beside it, have to fit into a quarter of the ring, and into 1 MiB. Every client keeps room for some tens of answers of that
+   * length for each executor (see `stats().memory`).
    */
   readonly maxValue?: number;
   /** Execution model. Default 'opt-psmr'. */
@@ -123,15 +124,15 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly locality?: number;
   /** Most memory of each replica, in bytes or like '256MB'. Default 1GB, at most 4GB. */
   readonly memory?: number | string;
-  /** Bytes of a node; see SharedTree. */
+  /** Bytes of a node; see `TreeOptions.nodeSize`. */
   readonly nodeSize?: number;
-  /** Most entries of a leaf and children of a branch; see SharedTree. */
+  /** Most entries of a leaf and children of a branch; see `TreeOptions.fanout`. */
   readonly fanout?: number;
   /** Slots (of 64 bytes) of each group's ring, a power of two from 256 to 1048576. Default 4096. */
   readonly ring?: number;
-  /** Most clients connected at a time, 1 to 200. Default 64. */
+  /** Most clients connected at a time, this store's own one included, 1 to 200. Default 64. */
   readonly clients?: number;
-  /** How executors and clients wait: 'park' (default), 'yield' or 'spin'. */
+  /** How executors and clients wait: 'park' (default), 'yield' or 'spin'; see `WaitName`. */
   readonly wait?: WaitName;
   /** Milliseconds after which the owner of a node's latch is taken for dead. Default 2000. */
   readonly latchTimeout?: number;
@@ -147,7 +148,7 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
    */
   readonly commands?: string | URL | readonly (string | URL)[];
   /**
-   * Milliseconds that a user-defined command may take before it is stopped, 1 to `stallTimeout`. Default 1000. 0: no limit;
+   * Milliseconds that a user-defined command may take before it is stopped, less than `stallTimeout`. Default 1000. 0: no limit;
    * commands are some 100 us faster then, but an endless one takes the store out. In browsers nothing can stop one.
    */
   readonly commandTimeout?: number;
@@ -291,15 +292,24 @@ export interface ReplicaDigest {
   readonly entries: number;
 }
 
+function isInteger(value: unknown, least: number, most: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+}
+
 function integerOption(name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-    throw new SabtreeError(
-      'ERR_OPTION',
-      `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`,
-      value,
-    );
-  }
-  return value;
+  if (isInteger(value, least, most)) return value;
+  throw new SabtreeError(
+    'ERR_OPTION',
+    `option ${name} must be an integer from ${least} to ${most}, got ${show(value)}`,
+    value,
+  );
+}
+
+/** Refuses an argument that is not the number of one of `count` things. */
+function checkNumber(name: string, value: unknown, count: number): void {
+  if (isInteger(value, 0, count - 1)) return;
+  const wanted = count === 0 ? 'there is none' : `it must be an integer from 0 to ${count - 1}`;
+  throw new SabtreeError('ERR_ARGUMENT', `${name}: ${wanted}, got ${show(value)}`, value);
 }
 
 /** What a supervisor may do for its store. */
@@ -308,6 +318,8 @@ interface Supervision {
   /** Resolves with why, once it has ended. */
   readonly ended: Promise<Failure>;
   readonly control: Remote<SupervisorControl>;
+  /** Whether it is not to be asked any more. */
+  over: boolean;
 }
 
 /** One replica, in `StoreStatus`. */
@@ -388,7 +400,8 @@ interface OpenedLog extends Pick<Recovery, 'replayed' | 'torn'> {
 
 /**
  * A replicated state machine: commands ordered in group streams and executed in parallel, identically, by every replica.
- * The thread that opened it owns the executors' threads; it is a client like any other besides.
+ * The thread that opened it owns the executors' threads; it is a client like any other besides. Other threads `connect` to its
+ * `handle`. The store's threads do not keep the process alive; `close` ends them, and so does the end of the thread that opened it.
  */
 export class Store<K = number, V = number> extends StoreClient<K, V> {
   private readonly supervision: Supervision | undefined;
@@ -428,9 +441,14 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
    * Calls back with what happens to the store: losses, failovers, rebuilds, divergences. In Node the same goes to the
    * diagnostics channels `sabtree:lost`, `sabtree:failover`, `sabtree:rebuilt`, and so on by the event's type; besides there are
    * `sabtree:opened` and `sabtree:closed`, and `sabtree:overflow` for a watch that was cut off.
-   * @returns a function that ends it.
+   *
+   * Listeners are called in the thread that opened the store, when its event loop has its turn, one after another.
+   * @returns a function that ends it. @throws ERR_ARGUMENT if it is no function
    */
   onEvent(listener: (event: StoreEvent) => void): () => void {
+    if (typeof listener !== 'function') {
+      throw new SabtreeError('ERR_ARGUMENT', `onEvent takes a listener, got ${show(listener)}`, listener);
+    }
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -541,6 +559,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       throw new SabtreeError(
         'ERR_UNSUPPORTED',
         'the model direct has no order in which a snapshot would have its place',
+        this.model,
       );
     }
     if (streams.state > STATE_READ_ONLY) throw stateError(streams);
@@ -550,27 +569,39 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   }
 
   /**
-   * Ends a replica's threads where they are, or one of them: a drill of what happens when they die.
-   * @throws ERR_OPTION for a replica or thread that is not there.
+   * Ends a replica's threads where they are, or one of them: a drill of what happens when they die. Resolves when they are told
+   * to end; `onEvent` says what comes of it.
+   * @param replica its number. @param thread the thread's number in it; all of them by default.
+   * @throws ERR_ARGUMENT for a replica or thread that is not there; ERR_UNSUPPORTED with the model direct, which has no threads;
+   *   ERR_CLOSED once the store has ended
    */
   async kill(replica: number, thread?: number): Promise<void> {
-    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
-    if (thread !== undefined) integerOption('thread', thread, 0, this.streams.shape.executors - 1);
+    const { supervision, streams } = this;
+    checkNumber('replica', replica, streams.shape.replicas);
+    if (supervision === undefined) {
+      throw new SabtreeError('ERR_UNSUPPORTED', 'the model direct has no threads that could end', this.model);
+    }
+    if (thread !== undefined) checkNumber('thread', thread, streams.shape.executors);
+    if (supervision.over) throw new SabtreeError('ERR_CLOSED', 'the store was closed');
     const release = keepAlive();
     try {
-      await this.supervision?.control.kill(replica, thread);
+      await Promise.race([supervision.control.kill(replica, thread), supervision.ended]);
     } finally {
       release();
     }
   }
 
   /**
-   * Tells the store that the thread of a client ended without closing it. On Linux and in browsers it notices by itself;
-   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   * Tells the store that the thread of a client ended without closing it: what it had claimed is mended, and its place is free
+   * again. On Linux and in browsers the store notices by itself; elsewhere, call it when a worker with a client exits. Does
+   * nothing once the store has ended.
+   * @param client what `StoreClient.id` was there. @throws ERR_ARGUMENT for a number that no client can have
    */
   async clientExited(client: number): Promise<void> {
-    integerOption('client', client, 0, this.streams.shape.clients - 1);
-    await this.supervision?.control.reap(client);
+    const { supervision } = this;
+    checkNumber('client', client, this.streams.shape.clients);
+    if (supervision === undefined || supervision.over) return;
+    await Promise.race([supervision.control.reap(client), supervision.ended]);
   }
 
   /** The execution model's name. */
@@ -578,9 +609,9 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     return this.handle.model;
   }
 
-  /** Direct reads of one replica's tree; `tree` is that of the home replica. Only the home replica is sure to have executed what was answered. */
+  /** Direct reads of one replica's tree; `tree` is that of the home replica. Only the home replica is sure to have executed what was answered. @throws ERR_ARGUMENT */
   replica(replica: number): TreeReader<K, V> {
-    integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
+    checkNumber('replica', replica, this.streams.shape.replicas);
     if (Atomics.load(this.streams.words, STREAMS_HOME >> 2) === replica) return this.tree;
     const { layout, memories, key, value } = this.handle;
     const tree =
@@ -731,10 +762,12 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 }
 
 /** Has the supervisor end all threads, then ends it. */
-async function stopSupervisor({ thread, control, ended }: Supervision, { shape }: Streams): Promise<void> {
+async function stopSupervisor(supervision: Supervision, { shape }: Streams): Promise<void> {
+  const { thread, control, ended } = supervision;
   const { promise: late, cancel } = timeLimit(shape.logged ? LOG_STOP_LIMIT : STOP_LIMIT);
   await Promise.race([control.stop(), ended, late]);
   cancel();
+  supervision.over = true;
   control[releaseProxy]();
   await thread.terminate();
 }
@@ -906,7 +939,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
   const ended = new Promise<Failure>((resolve) => {
     thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
   });
-  const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint) };
+  const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint), over: false };
   const config: SupervisorConfig = {
     streams: streams.memory,
     memories,

@@ -102,7 +102,11 @@ export class Streams {
     const size = this.verdictsAt + verdicts;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
-      throw new SabtreeError('ERR_NOT_A_TREE', `the streams take ${size} bytes, the memory has ${memory.byteLength}`);
+      throw new SabtreeError(
+        'ERR_NOT_A_TREE',
+        `the streams take ${size} bytes, the memory has ${memory.byteLength}`,
+        memory.byteLength,
+      );
     }
     this.memory = memory ?? new SharedArrayBuffer(size);
     this.words = new Int32Array(this.memory, 0, size >> 2);
@@ -145,8 +149,9 @@ export class Streams {
       throw new SabtreeError('ERR_NOT_A_TREE', 'the handle holds no streams', memory);
     }
     const words = new Int32Array(memory, 0, RINGS >> 2);
-    if (Atomics.load(words, STREAMS_MAGIC_WORD >> 2) !== STREAMS_MAGIC) {
-      throw new SabtreeError('ERR_NOT_A_TREE', 'the memory does not hold the streams of a store');
+    const magic = Atomics.load(words, STREAMS_MAGIC_WORD >> 2);
+    if (magic !== STREAMS_MAGIC) {
+      throw new SabtreeError('ERR_NOT_A_TREE', 'the memory does not hold the streams of a store', magic);
     }
     const version = words[STREAMS_LAYOUT_VERSION >> 2];
     if (version !== LAYOUT_VERSION) {

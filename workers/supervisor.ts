@@ -128,25 +128,31 @@ export interface SupervisorConfig {
   readonly restore?: NonNullable<LoadPlan['snapshot']>;
 }
 
-/** What happens to a store. */
+/**
+ * What happens to a store. `replica`, `from` and `client` are numbers of replicas and clients, `reason` is for people, times are in
+ * milliseconds.
+ */
 export type StoreEvent =
-  /** A replica was lost. */
+  /** A replica was lost; `home`: the one that answered. */
   | { readonly type: 'lost'; readonly replica: number; readonly home: boolean; readonly reason: string }
   /** Another replica is home now; `pauseMs` from the moment the loss was seen. */
   | { readonly type: 'failover'; readonly replica: number; readonly pauseMs: number }
-  /** A lost replica is back. */
+  /** A lost replica is back, `ms` after its rebuilding began; it was copied from replica `from`. */
   | { readonly type: 'rebuilt'; readonly replica: number; readonly from: number; readonly ms: number }
   /** A replica could not be rebuilt; it is not tried again if `final`. */
   | { readonly type: 'rebuild-failed'; readonly replica: number; readonly reason: string; readonly final: boolean }
-  /** The replicas' contents differ; `position` is the number of the comparison's place in the order. */
+  /**
+   * The replicas' contents differ; `position` is the number of the comparison's place in the order. `readOnly`: there is no
+   * majority, so the store refuses writes from here on; otherwise the others are lost and rebuilt.
+   */
   | { readonly type: 'diverged'; readonly position: number; readonly readOnly: boolean }
   /** A client's thread ended without closing its client, and its slot was taken back. */
   | { readonly type: 'client-lost'; readonly client: number }
-  /** A snapshot replaced the log so far. */
+  /** A snapshot of `bytes` bytes replaced the log so far, and took `ms`. */
   | { readonly type: 'log-replaced'; readonly bytes: number; readonly ms: number }
   /** That failed; the log goes on, and it is tried again later. */
   | { readonly type: 'log-replace-failed'; readonly reason: string }
-  /** The last replica was lost, or the log. */
+  /** The last replica was lost, or the log: every call fails from here on. */
   | { readonly type: 'failed'; readonly reason: string };
 
 /** Milliseconds threads may take to stop by themselves. */

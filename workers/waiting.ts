@@ -6,7 +6,10 @@
 import { pause } from '../engine/backoff.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
 
-/** Names of the strategies. */
+/**
+ * Names of the ways to wait: 'park' looks for a moment, then sleeps until it is woken; 'yield' looks 200 times, then every 50
+ * microseconds, for some 3 % of a core; 'spin' looks all the time, and takes a whole core for each thread that waits.
+ */
 export type WaitName = 'spin' | 'yield' | 'park';
 
 /** One way to wait. */

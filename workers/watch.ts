@@ -44,7 +44,10 @@ const PIECE = 65536;
 /** Most bytes of changes that a thread takes aside while it waits for commands of its own. */
 const ASIDE = 1 << 26;
 
-/** One change of a store's content. `group` and `position` are the place of its command in the streams. */
+/**
+ * One change of a store's content. `group` is the number of the stream that its command came in, `position` its place there, in
+ * slots of 64 bytes, modulo 2^32; a command to several groups has one place, in one of their streams.
+ */
 export type Change<K = number, V = number> =
   | {
       readonly type: 'put';
@@ -307,6 +310,7 @@ function claimWatcher({ streams, client }: WatchParts, waits: boolean): number {
     throw new SabtreeError(
       'ERR_UNSUPPORTED',
       'a store with a blind mixer cannot be watched: nobody knows the order of its changes',
+      'blind',
     );
   }
   for (let watcher = 0; watcher < MAX_WATCHERS; watcher++) {

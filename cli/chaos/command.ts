@@ -3,25 +3,25 @@
  * with a summary, and with exit code 1 if anything was lost, executed twice, or answered wrongly.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { type ModelName, modelNames } from '../../index.ts';
+import { FlagError, listOf, nameOf, numberFlag, parseFlags } from '../../perf/support/flags.ts';
 import { MODELS } from '../../workers/models/index.ts';
 import { table } from '../table.ts';
 import { Random } from '../workload.ts';
 import { type RoundPlan, type RoundResult, runRound } from './round.ts';
 
-/** A wrong call of `sabtree chaos`. */
-export class ChaosFlagError extends Error {}
+const LOSABLE = modelNames.filter((name) => MODELS[name].replicated);
 
 const HELP = `sabtree chaos [options]
 
 Runs stores of random models, replicas and sizes under load, and kills executors, replicas and
-clients at random moments. Every client keeps books of what it sent and what was answered; in the end
-of each round the replicas are compared with each other and with the books.
+clients at random moments. Every client keeps books of what it sent and what was answered; at the
+end of each round the replicas are compared with each other and with the books.
 
   --minutes N       length, 0.05 to 1440 (1)
   --seed N          seed of all that is random but time itself (from the clock)
-  --models A,B      ${modelNames.filter((name) => MODELS[name].replicated).join(', ')} (all of them)
+  --models A,B      ${LOSABLE.join(', ')}
+                    (all of them)
   --replicas N      2 to 8 (2 or 3, at random)
   --executors N     1 to 32 (1 or 2, at random)
   --clients N       1 to 12 (3)
@@ -29,9 +29,12 @@ of each round the replicas are compared with each other and with the books.
   --every N         milliseconds between kills on the average, 10 to 60000 (350)
   --round N         seconds of a round, 1 to 3600 (10)
   --patience N      seconds after which waiting for anything is given up, 1 to 600 (30)
-  --history FILE    write what the clients saw as JSON lines, one file for each round: FILE.1, FILE.2, ...
+  --history FILE    write what the clients saw as JSON lines, one file for each round: FILE.1,
+                    FILE.2, ...
   --json            print one JSON object, as the last line, instead of the table
   --help            print this
+
+Exit codes: 0 nothing is lost, 1 something is, or the run broke, 2 a wrong call.
 `;
 
 const FLAGS = {
@@ -49,37 +52,6 @@ const FLAGS = {
   json: { type: 'boolean' },
   help: { type: 'boolean' },
 } as const;
-
-function parse(args: string[]) {
-  try {
-    return parseArgs({ args, options: FLAGS }).values;
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new ChaosFlagError(
-      `${message.split('\n')[0]}; flags: ${Object.keys(FLAGS)
-        .map((name) => `--${name}`)
-        .join(' ')}`,
-    );
-  }
-}
-
-function number(name: string, text: string | undefined, least: number, most: number): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (text.trim() !== '' && value >= least && value <= most && (name === 'minutes' || Number.isInteger(value)))
-    return value;
-  throw new ChaosFlagError(`--${name} takes a number from ${least} to ${most}, got ${JSON.stringify(text)}`);
-}
-
-function modelsOf(text: string | undefined): readonly ModelName[] {
-  const all = modelNames.filter((name) => MODELS[name].replicated);
-  if (text === undefined) return all;
-  return text.split(',').map((name) => {
-    if ((all as readonly string[]).includes(name)) return name as ModelName;
-    throw new ChaosFlagError(`--models takes some of ${all.join(', ')}, got ${JSON.stringify(name)}`);
-  });
-}
 
 /** The q-quantile of some numbers; 0 of none. */
 function quantile(values: readonly number[], q: number): number {
@@ -193,23 +165,24 @@ function report(summary: Summary): string {
   ]);
 }
 
-/** Runs the command. @returns the exit code */
+/** Runs the command. @returns the exit code @throws FlagError */
 export async function chaos(args: string[], signal: AbortSignal): Promise<number> {
-  const values = parse(args);
+  const values = parseFlags(args, FLAGS);
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
-  const minutes = number('minutes', values.minutes, 0.05, 1440) ?? 1;
-  const seed = number('seed', values.seed, 0, 0x7fffffff) ?? Date.now() % 0x7fffffff;
-  const models = modelsOf(values.models);
-  const replicas = number('replicas', values.replicas, 2, 8);
-  const executors = number('executors', values.executors, 1, 32);
-  const clients = number('clients', values.clients, 1, 12) ?? 3;
-  const entries = number('entries', values.entries, 0, 10_000_000) ?? 10_000;
-  const every = number('every', values.every, 10, 60_000) ?? 350;
-  const length = number('round', values.round, 1, 3600) ?? 10;
-  const patience = number('patience', values.patience, 1, 600) ?? 30;
+  const minutes = numberFlag('minutes', values.minutes, 1, 0.05, 1440);
+  const seed = numberFlag('seed', values.seed, Date.now() % 0x7fffffff, 0, 0x7fffffff);
+  const models = listOf(values.models, (name) => nameOf<ModelName>('models', LOSABLE, name)) ?? LOSABLE;
+  const replicas = numberFlag('replicas', values.replicas, undefined, 2, 8);
+  const executors = numberFlag('executors', values.executors, undefined, 1, 32);
+  const clients = numberFlag('clients', values.clients, 3, 1, 12);
+  const entries = numberFlag('entries', values.entries, 10_000, 0, 10_000_000);
+  const every = numberFlag('every', values.every, 350, 10, 60_000);
+  const length = numberFlag('round', values.round, 10, 1, 3600);
+  const patience = numberFlag('patience', values.patience, 30, 1, 600);
+  if (values.history !== undefined) checkWritable(`${values.history}.1`);
   const random = new Random(seed);
   const totals = new Totals();
   const began = performance.now();
@@ -264,6 +237,15 @@ export async function chaos(args: string[], signal: AbortSignal): Promise<number
   process.stdout.write(`${values.json ? JSON.stringify(summary) : report(summary)}\n`);
   const { lost, twice, wrong, replicasEqual, troubles } = summary;
   return lost + twice + wrong === 0 && replicasEqual && troubles.length === 0 ? 0 : 1;
+}
+
+/** Asked before the first round: nobody should learn after it that a file cannot be written. */
+function checkWritable(file: string): void {
+  try {
+    closeSync(openSync(file, 'w'));
+  } catch (error) {
+    throw new FlagError(`--history: ${(error as Error).message}`);
+  }
 }
 
 function writeHistory(file: string, { logs }: RoundResult): void {

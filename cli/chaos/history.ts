@@ -18,7 +18,7 @@ const CALL = 5;
 const RETURN = 6;
 
 /** Most operations of one client. */
-export const LOG_ENTRIES = 100_000;
+const LOG_ENTRIES = 100_000;
 
 /** One client's log: a view of shared memory. The first word counts the entries. */
 export class Log {

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import type { FsyncPolicy, ModelName, TornTail } from '../../index.ts';
+import { FlagError, listOf, nameOf, numberFlag, parseFlags } from '../../perf/support/flags.ts';
 import { MODELS, modelNames } from '../../workers/models/index.ts';
 import { table } from '../table.ts';
 import { Random } from '../workload.ts';
@@ -19,18 +19,23 @@ const LOGGED = modelNames.filter((name) => MODELS[name].replicated);
 
 const HELP = `sabtree kill9 [options]
 
-Starts a process that opens a store with a log and writes to it through several clients, kills it with
-SIGKILL at some moment (also while it opens, or while a snapshot replaces the log), and starts the next
-one on the same directory: that one must find everything that was answered, of every putAll all or
-nothing, and nothing that was never sent. Models, executors and replicas change from life to life.
+Starts a process that opens a store with a log and writes to it through several clients, kills it
+with SIGKILL at some moment (also while it opens, or while a snapshot replaces the log), and starts
+the next one on the same directory: that one must find everything that was answered, of every putAll
+all or nothing, and nothing that was never sent. Models, executors and replicas change from life to
+life.
 
   --times N         kills, 1 to 1000000 (20)
   --seed N          seed of all that is random but time itself (from the clock)
-  --models A,B      ${LOGGED.join(', ')} (all of them)
-  --fsync POLICY    always, interval or never (always); the end of a process loses nothing under any of them
+  --models A,B      ${LOGGED.join(', ')}
+                    (all of them)
+  --fsync POLICY    always, interval or never (always); the end of a process loses nothing under any
+                    of them
   --path DIR        where the log's directory is made (${tmpdir()})
   --json            print one JSON object, as the last line, instead of the table
   --help            print this
+
+Exit codes: 0 nothing is lost, 1 something is, or the run broke, 2 a wrong call.
 `;
 
 const FLAGS = {
@@ -43,28 +48,8 @@ const FLAGS = {
   help: { type: 'boolean' },
 } as const;
 
-/** A wrong call. */
-export class Kill9FlagError extends Error {}
-
 /** Milliseconds a life may take to open its store. */
 const PATIENCE = 60_000;
-
-function parse(args: string[]) {
-  try {
-    return parseArgs({ args, options: FLAGS }).values;
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new Kill9FlagError(message.split('\n')[0]);
-  }
-}
-
-function integer(name: string, text: string | undefined, fallback: number, least: number, most: number): number {
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new Kill9FlagError(`--${name} takes an integer from ${least} to ${most}, got ${JSON.stringify(text)}`);
-}
 
 /** What a life says when its store is open. */
 interface Opened {
@@ -243,24 +228,27 @@ async function run(
   return totals;
 }
 
-/** Runs the command. @returns the exit code */
+/** A new folder. @throws FlagError if there can be none */
+function folderIn(path: string): string {
+  try {
+    return mkdtempSync(join(path, 'sabtree-kill9-'));
+  } catch (error) {
+    throw new FlagError(`--path: ${(error as Error).message}`);
+  }
+}
+
+/** Runs the command. @returns the exit code @throws FlagError */
 export async function kill9(args: string[], signal: AbortSignal): Promise<number> {
-  const values = parse(args);
+  const values = parseFlags(args, FLAGS);
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
-  const times = integer('times', values.times, 20, 1, 1_000_000);
-  const seed = integer('seed', values.seed, Date.now() % 0x7fffffff, 0, 0x7fffffff);
-  const models = (values.models?.split(',') ?? LOGGED).map((name) => {
-    if ((LOGGED as readonly string[]).includes(name)) return name as ModelName;
-    throw new Kill9FlagError(`--models takes some of ${LOGGED.join(', ')}, got ${JSON.stringify(name)}`);
-  });
-  const fsync = (values.fsync ?? 'always') as FsyncPolicy;
-  if (!['always', 'interval', 'never'].includes(fsync)) {
-    throw new Kill9FlagError(`--fsync takes always, interval or never, got ${JSON.stringify(values.fsync)}`);
-  }
-  const folder = mkdtempSync(join(values.path ?? tmpdir(), 'sabtree-kill9-'));
+  const times = numberFlag('times', values.times, 20, 1, 1_000_000);
+  const seed = numberFlag('seed', values.seed, Date.now() % 0x7fffffff, 0, 0x7fffffff);
+  const models = listOf(values.models, (name) => nameOf<ModelName>('models', LOGGED, name)) ?? LOGGED;
+  const fsync = nameOf<FsyncPolicy>('fsync', ['always', 'interval', 'never'], values.fsync ?? 'always');
+  const folder = folderIn(values.path ?? tmpdir());
   const began = performance.now();
   let shown = 0;
   const totals = await run(times, seed, models, fsync, join(folder, 'log'), signal, (now, what) => {

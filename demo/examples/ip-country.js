@@ -9,6 +9,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { isIPv4 } from 'node:net';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { SharedTree } from 'sabtree/tree';
 import { chars, object, u32 } from 'typed-binary';
@@ -37,6 +38,10 @@ function countryOf(ranges, address) {
 
 /** '1.2.3.4' as a number. */
 function addressOf(text) {
+  if (!isIPv4(text)) {
+    console.error(`not an IPv4 address: ${text}`);
+    process.exit(2);
+  }
   return text.split('.').reduce((number, part) => number * 256 + Number(part), 0);
 }
 

@@ -61,7 +61,7 @@ if (isMainThread) {
   console.log(`logged in by ${THREADS} threads: ${logins.size}`);
   console.log(`their last users, seen from here: ${cookies.map((cookie) => userOf(logins, cookie, 100)).join(', ')}`);
   const forged = `${cookies[0].split('.')[0]}.${cookies[1].split('.')[1]}`;
-  console.log(`with a forged cookie: ${userOf(logins, forged, 100)}`);
+  console.log(`with a forged cookie: ${userOf(logins, forged, 100) ?? 'nobody'}`);
 
   // In second 100 the expired ones go, while the threads log more users in.
   const ends = threads.map((thread) => once(thread, 'exit'));
@@ -70,7 +70,7 @@ if (isMainThread) {
   await Promise.all(ends);
   console.log(`expired: ${removed}, logged in: ${logins.size}`);
   console.log(`expired a minute later: ${expire(logins, 160)}, logged in: ${logins.size}`);
-  console.log(`a login whose time is over: ${userOf(logins, cookies[0], 160)}`);
+  console.log(`a login whose time is over: ${userOf(logins, cookies[0], 160) ?? 'nobody'}`);
 } else {
   const { id, handle } = workerData;
   const logins = SharedMap.attach(handle, { value: Login });

@@ -13,6 +13,10 @@ const TRADERS = 3;
 /** Orders of each trader. */
 const ORDERS = 400;
 
+/** An order of the book, for people: prices are in cents. */
+const line = (side, key, quantity) =>
+  `  ${side} ${(priceOf(key) / 100).toFixed(2).padStart(7)} x ${String(quantity).padStart(2)}`;
+
 if (isMainThread) {
   const store = await open({
     key: 'u64',
@@ -44,9 +48,12 @@ if (isMainThread) {
   }));
   const resting = [...asks, ...bids].reduce((sum, [, { quantity }]) => sum + quantity, 0);
   console.log(`${placed} orders by ${TRADERS} threads, ${store.status().failovers} failover on the way`);
+  console.log(`ordered ${ordered}: ${filled} bought and sold, ${resting} left in the book`);
   // What an order finds in the book when it comes is traded twice: once for either side.
-  console.log(`all that was ordered was traded or is in the book: ${ordered === 2 * filled + resting}`);
-  console.log(`no bid reaches an ask: ${priceOf(bids[0][0]) < priceOf(asks[0][0])}`);
+  console.log(`nothing lost: ${ordered === 2 * filled + resting}`);
+  console.log('the middle of the book:');
+  for (const [key, { quantity }] of asks.slice(0, 3).reverse()) console.log(line('ask', key, quantity));
+  for (const [key, { quantity }] of bids.slice(0, 3)) console.log(line('bid', key, quantity));
   const nothing = store.call(place, { buys: true, price: 1, quantity: 0, owner: 9 });
   console.log(`an order of nothing: ${await nothing.catch(({ code, message }) => `${code}, ${message}`)}`);
   await store.close();

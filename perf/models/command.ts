@@ -1,9 +1,10 @@
 /** The experiment from the command line to the report; `npm run perf:models` and `sabtree bench` both are this. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { FlagError } from '../support/flags.ts';
 import { Progress } from '../support/progress.ts';
 import { describePoint } from './cells.ts';
 import { describeCell, Experiment, type Observer, stepsOf } from './experiment.ts';
-import { BENCH_HELP, type BenchOptions, benchOptions, FlagError } from './flags.ts';
+import { BENCH_HELP, type BenchOptions, benchOptions } from './flags.ts';
 import { renderHtml } from './html.ts';
 import { thisMachine } from './machine.ts';
 import { renderText } from './terminal.ts';

@@ -1,11 +1,11 @@
 /** The command line of the experiment. */
 import { availableParallelism } from 'node:os';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { ModelName } from '../../index.js';
 import { MAX_FANOUT, MIN_FANOUT } from '../../layout/node.ts';
 import { MAX_GROUPS } from '../../layout/operation.ts';
 import { MAX_REPLICAS } from '../../layout/streams.ts';
 import { MODELS } from '../../workers/models/index.ts';
+import { FlagError, listOf, nameOf, numberFlag, numberOf, parseFlags } from '../support/flags.ts';
 import {
   basePoint,
   crossProduct,
@@ -19,9 +19,6 @@ import {
 import { DISTRIBUTIONS } from './distributions.ts';
 import type { DistributionName } from './types.ts';
 import { WORKLOAD_NAMES, workloadOf } from './workloads.ts';
-
-/** A wrong call. */
-export class FlagError extends Error {}
 
 /** What is asked for. */
 export interface BenchOptions extends ExperimentPlan {
@@ -48,19 +45,22 @@ const base = basePoint(CORES);
 
 export const BENCH_HELP = `sabtree bench [options]
 
-Throughput and latency of the execution models. Client threads send windows of commands and wait for
-the answers; all models of a point take turns, so that ratios hold on a busy machine too. Every answer
-is checked, and after every run the content of the store, and the digests of its replicas.
+Throughput and latency of the execution models. Client threads send windows of commands and wait
+for the answers; all models of a point take turns, so that ratios hold on a busy machine too. Every
+answer is checked, and after every run the content of the store, and the digests of its replicas.
 
 Without lists, one dimension at a time is varied around a base point (${base.workloads}, ${base.distributions},
 window ${base.windows}, replicas ${base.replicas}, executors ${base.executors}). With lists, their cross product is measured; what is not given
 stays at the base point.
 
-  --models A,B          ${MODEL_NAMES.join(', ')} (all)
+  --models A,B          ${MODEL_NAMES.slice(0, 6).join(', ')},
+                        ${MODEL_NAMES.slice(6).join(', ')} (all)
   --workloads W,...     ${WORKLOAD_NAMES.slice(0, 5).join(', ')},
-                        ${WORKLOAD_NAMES.slice(5).join(', ')} (P percent inserts and deletes)
+                        ${WORKLOAD_NAMES.slice(5).join(', ')}
+                        (P percent inserts and deletes)
   --distributions D,... ${DISTRIBUTIONS.join(', ')}; the ycsb workloads are always zipf
-  --executors N,...     threads of each replica, 1 to ${MAX_GROUPS} (${whole.executors}); smr always has one
+  --executors N,...     threads of each replica, 1 to ${MAX_GROUPS} (${whole.executors}); smr and
+                        pipelined always have one
   --windows N,...       commands that a client has under way at a time, 1 to ${MOST_WINDOW} (${whole.windows})
   --replicas N,...      1 to ${MAX_REPLICAS} (${whole.replicas})
   --fanouts N,...       most entries of a leaf, ${MIN_FANOUT} to ${MAX_FANOUT} (what fits)
@@ -98,50 +98,8 @@ const FLAGS = {
   help: { type: 'boolean' },
 } as const;
 
-/** The values of flags. @throws FlagError */
-export function parseFlags<T extends NonNullable<ParseArgsConfig['options']>>(
-  args: string[],
-  flags: T,
-): ReturnType<typeof parseArgs<{ args: string[]; options: T }>>['values'] {
-  try {
-    return parseArgs({ args, options: flags }).values;
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-      const names = Object.keys(flags).map((name) => `--${name}`);
-      throw new FlagError(`unknown flag ${/'(.*?)'/.exec(message)?.[1]}; there are ${names.join(', ')}`);
-    }
-    if (code?.startsWith('ERR_PARSE_ARGS')) throw new FlagError(message.split('\n')[0]);
-    throw error;
-  }
-}
-
 function parse(args: string[]) {
   return parseFlags(args, FLAGS);
-}
-
-/** The value of a numeric flag. If `least` is an integer, so must the value be. */
-export function numberOf(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  const whole = Number.isInteger(least);
-  if (text.trim() === '' || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    const kind = whole ? 'integers' : 'numbers';
-    throw new FlagError(`--${name} takes ${kind} from ${least} to ${most}, got ${JSON.stringify(text)}`);
-  }
-  return value;
-}
-
-/** The values of a list, each once; undefined if the flag is not given. */
-export function listOf<T>(text: string | undefined, item: (text: string) => T): T[] | undefined {
-  return text === undefined ? undefined : [...new Set(text.split(',').map((one) => item(one.trim())))];
-}
-
-/** The value of a flag that takes one of some names. */
-export function nameOf<T extends string>(flag: string, names: readonly T[], text: string): T {
-  if (!names.includes(text as T)) {
-    throw new FlagError(`--${flag} takes ${names.join(', ')}; got ${JSON.stringify(text)}`);
-  }
-  return text as T;
 }
 
 /** The value of a flag that takes a workload. */
@@ -176,10 +134,8 @@ export function benchOptions(args: string[]): BenchOptions | undefined {
   if (values.help) return undefined;
   const exclusive = (['all', 'quick', 'smoke'] as const).filter((name) => values[name]);
   if (exclusive.length > 1) throw new FlagError(`--${exclusive[0]} and --${exclusive[1]} exclude each other`);
-  const number = (name: 'clients' | 'entries' | 'runs' | 'seconds', fallback: number, least: number, most: number) => {
-    const text = values[name];
-    return text === undefined ? fallback : numberOf(name, text, least, most);
-  };
+  const number = (name: 'clients' | 'entries' | 'runs' | 'seconds', fallback: number, least: number, most: number) =>
+    numberFlag(name, values[name], fallback, least, most);
   const given = dimensionsOf(values);
   const points = values.all
     ? crossProduct({ ...whole, ...given })

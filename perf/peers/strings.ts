@@ -29,7 +29,7 @@ export interface StringSizes {
 const TRANSACTION = 1000;
 
 /** The i-th key, 8 to 18 bytes. */
-export function stringKey(i: number): string {
+function stringKey(i: number): string {
   return `${['user:', 'order/', 'k'][i % 3]}${Math.imul(i, 0x9e3779b1) >>> 0}`;
 }
 

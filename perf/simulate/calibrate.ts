@@ -111,7 +111,7 @@ export interface Calibrated {
 }
 
 /** Points that the calibration needs, with those asked for. */
-export function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
+function allPoints(wanted: readonly DrainPoint[]): DrainPoint[] {
   const needed: DrainPoint[] = [
     ...SERVICES.map(({ at }) => at).filter(({ model }) => model === 'smr' || wanted.some((one) => one.model === model)),
     ...fitsFor(wanted).map(({ at }) => at),

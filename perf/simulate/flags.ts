@@ -1,9 +1,10 @@
 /** The command line of the simulation. */
 import type { ModelName } from '../../index.ts';
 import { MAX_GROUPS } from '../../layout/operation.ts';
-import { FlagError, listOf, nameOf, numberOf, parseFlags, workloadName } from '../models/flags.ts';
+import { workloadName } from '../models/flags.ts';
 import type { WorkloadName } from '../models/types.ts';
 import { type Mix, WORKLOAD_NAMES, workloadOf } from '../models/workloads.ts';
+import { FlagError, listOf, nameOf, numberFlag, numberOf, parseFlags } from '../support/flags.ts';
 import { SIMULATED } from './simulator.ts';
 
 /** What is asked for. */
@@ -98,10 +99,7 @@ export function simulateOptions(args: string[]): SimulateOptions | undefined {
     fallback: number,
     least: number,
     most: number,
-  ) => {
-    const text = values[name];
-    return text === undefined ? fallback : numberOf(name, text, least, most);
-  };
+  ) => numberFlag(name, values[name], fallback, least, most);
   const executors = listOf(values.executors, (text) => numberOf('executors', text, 1, MOST_EXECUTORS)) ?? EXECUTORS;
   return {
     ...size,

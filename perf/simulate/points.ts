@@ -60,7 +60,7 @@ const DISTRIBUTION: DistributionName = 'uniform';
 export const LEAF_CAPACITY = shapeOf(KEY_U32, 8).leafCapacity;
 
 /** Threads of a replica. */
-export function threadsOf({ model, executors }: DrainPoint): number {
+function threadsOf({ model, executors }: DrainPoint): number {
   // Clients, for once.
   if (model === 'direct') return executors;
   const { oneExecutor, threads } = MODELS[model];

@@ -57,7 +57,7 @@ export interface SimulationReport extends Report {
   readonly saturation: readonly Saturation[];
 }
 
-export function isSimulated(cell: Cell): cell is SimulatedCell {
+function isSimulated(cell: Cell): cell is SimulatedCell {
   return cell.kind === 'simulated';
 }
 

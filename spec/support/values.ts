@@ -68,7 +68,7 @@ export const EXTREME_KEYS: Readonly<Record<FixedKeyType, readonly AnyKey[]>> = {
 };
 
 /** Any key of a type: far apart, or close to one another. */
-export function randomKey(type: FixedKeyType, random: Random): AnyKey {
+function randomKey(type: FixedKeyType, random: Random): AnyKey {
   const near = random.chance(0.7);
   if (type === 'u32') return near ? random.below(4000) : random.u32();
   if (type === 'i32') return near ? random.below(4000) - 2000 : random.u32() | 0;
@@ -209,6 +209,7 @@ export const RECORDS: readonly ValueKind[] = [
     Uint16Array.from({ length: 64 }, () => random.u32()),
     text(random, 128),
   ]),
+  record(1, bin.object({ on: bin.bool }), (random) => ({ on: random.chance(0.5) })),
 ];
 
 export const VALUES: readonly ValueKind[] = [...SCALARS, ...RECORDS];

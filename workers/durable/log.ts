@@ -63,7 +63,7 @@ import {
   textFrame,
 } from './frames.ts';
 
-/** When the log is brought to the disk: before anything is answered, at intervals, or when the system likes. */
+/** When the log is brought to the disk: before anything is carried out and answered, at intervals, or when the system likes. */
 export type FsyncPolicy = 'always' | 'interval' | 'never';
 
 /** Slots of commands gathered for one frame, at least (4 MiB). */
@@ -88,7 +88,7 @@ export function parseName(name: string): { readonly kind: 'log' | 'snapshot'; re
 }
 
 /** Whether a record changes anything where it stands. */
-export function isLogged(op: number, flags: number): boolean {
+function isLogged(op: number, flags: number): boolean {
   if ((flags & OPERATION_RESENT) !== 0) return false;
   return (op > OP_HAS && op <= OP_LAST_POINT) || (op >= OP_PUT_ALL && op <= OP_CALL);
 }

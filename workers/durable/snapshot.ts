@@ -31,9 +31,9 @@ export interface SnapshotInfo {
   readonly layout: number;
   /** Type of the keys. */
   readonly key: string;
-  /** A scalar's name, or the signature of the records. */
+  /** A scalar's name, or the signature of a schema; `blob:` stands before types that vary in length. */
   readonly value: string;
-  /** Bytes of a value. */
+  /** Bytes of a value in a leaf; 0 if they vary in length. */
   readonly valueSize: number;
   /** Number of entries. */
   readonly entries: number;

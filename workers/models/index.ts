@@ -22,7 +22,7 @@ export const MODELS: Readonly<Record<ModelName, ExecutionModel>> = {
   keyed,
 };
 
-/** Their names. */
+/** The names of all execution models. */
 export const modelNames = Object.keys(MODELS) as readonly ModelName[];
 
 /** The model of that name; ERR_OPTION lists the right ones. */

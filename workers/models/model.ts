@@ -5,7 +5,21 @@ import type { RingReader } from '../ring.ts';
 import type { Streams } from '../streams.ts';
 import type { WaitStrategy } from '../waiting.ts';
 
-/** Names of the execution models. */
+/**
+ * Names of the execution models: how commands are ordered and carried out. Where a paper has the idea, it is named.
+ *
+ * - 'direct': none of that; clients work on the latched tree themselves.
+ * - 'smr': one stream, one executor.
+ * - 'pipelined': one stream; receiving, executing and replying on a thread each.
+ * - 'sdpe': one stream; a scheduler gives what depends on nothing pending to a pool of workers (CBASE, Kotla and Dahlin). It finds
+ *   dependencies by key; 'sdpe-pairwise' compares each command with every pending one, as first published.
+ * - 'execute-verify': batches carried out in no order, compared between replicas, repeated in order where they differ (Eve,
+ *   Kapritsos and others).
+ * - 'psmr': a stream for each group of keys; inserts and deletes run alone (P-SMR, Marandi, Bezerra and Pedone).
+ * - 'opt-psmr': inserts and deletes run in parallel too; what does not stay within its leaf is carried out at a sync point
+ *   (*Optimistic Parallel State-Machine Replication*, Marandi and Pedone).
+ * - 'keyed': ours; splits and merges in place under node latches, so nothing is refused.
+ */
 export type ModelName =
   | 'direct'
   | 'smr'
@@ -17,7 +31,7 @@ export type ModelName =
   | 'opt-psmr'
   | 'keyed';
 
-/** How execute-verify guesses what is independent. */
+/** How execute-verify guesses what is independent: 'keys' looks at the keys, 'blind' takes all for independent. */
 export type MixerName = 'keys' | 'blind';
 
 /** What a thread of a replica needs that is being rebuilt. */

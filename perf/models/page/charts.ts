@@ -287,7 +287,7 @@ export function chartOf(figure: Figure, around: Surroundings): ChartConfiguratio
 }
 
 /** How percentiles are marked, from the lowest on. */
-export const PERCENTILE_SHAPES = [
+const PERCENTILE_SHAPES = [
   { shape: 'circle', turned: 0 },
   { shape: 'rectRot', turned: 0 },
   { shape: 'triangle', turned: 90 },

@@ -271,7 +271,7 @@ export function events(cells: readonly Cell[], choice: Choice, counter: Counter,
   };
 }
 
-export const PERCENTILES = ['p50', 'p99', 'p99.9'] as const;
+const PERCENTILES = ['p50', 'p99', 'p99.9'] as const;
 
 /** Percentiles as labels: a figure of ranges. */
 export function latencies(cells: readonly Cell[], choice: Choice): Figure {
