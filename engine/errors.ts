@@ -33,7 +33,7 @@ export type ErrorCode =
   | 'ERR_NOT_EMPTY'
   /** Keys that had to be strictly ascending were not. */
   | 'ERR_NOT_ASCENDING'
-  /** The operation does not fit the value type: add on records. */
+  /** What was asked for cannot be had: add on records, snapshots with the model direct, files in a browser, a browser that lacks what a store needs. */
   | 'ERR_UNSUPPORTED'
   /** A page that has no shared memory, because it is not cross-origin isolated; the message names the headers it lacks. */
   | 'ERR_NOT_ISOLATED'

@@ -51,6 +51,19 @@ function writeAndRead(page: Page): Promise<number | undefined> {
   });
 }
 
+/** What `open` rejects with in a page; it has to do so before threads that do not answer would be given up. */
+function refusal(page: Page): Promise<string> {
+  return page.evaluate(() =>
+    Promise.race([
+      sabtree.open({ key: 'u32', value: 'f64', executors: 1, memory: '16MB' }).then(
+        () => 'opened',
+        ({ code, message }) => `${code} ${message}`,
+      ),
+      new Promise<string>((resolve) => setTimeout(resolve, 15_000, 'neither opened nor rejected within 15 s')),
+    ]),
+  );
+}
+
 describe('an isolated page', () => {
   it.each(modelNames)('opens a store of the model %s', async (model) => {
     await inPage(async (page) => {
@@ -440,13 +453,27 @@ describe('a page with a Content-Security-Policy', () => {
   it('is told so where it does not allow them', async () => {
     const strict = await servePages({ folders: { '/': folder }, headers: policy("'self'") });
     const { page, close } = await openPage(browser, `${strict.url}/`);
-    const message = await page.evaluate(() =>
-      sabtree.open({ key: 'u32', value: 'f64', executors: 1, memory: '16MB' }).then(
-        () => '',
-        ({ code, message }) => `${code} ${message}`,
-      ),
-    );
-    expect(message).toContain('worker-src blob:');
+    expect(await refusal(page)).toContain('worker-src blob:');
+    await close();
+    await strict.close();
+  });
+
+  it('is told so where it does not allow WebAssembly, and so is a browser that has none', async () => {
+    const headers = { 'Content-Security-Policy': "default-src 'self'; img-src data:; worker-src 'self' blob:" };
+    const strict = await servePages({ folders: { '/': folder }, headers });
+    const { page, complaints, close } = await openPage(browser, `${strict.url}/`);
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*'wasm-unsafe-eval'/);
+    const tree = await page.evaluate(() => {
+      try {
+        sabtree.SharedTree.create({ key: 'u32', value: 'f64', memory: '16MB' });
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+    });
+    expect(tree).toBe('ERR_UNSUPPORTED');
+    await page.evaluate(() => Reflect.deleteProperty(globalThis, 'WebAssembly'));
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*WebAssembly is not defined/);
+    expect(complaints).toEqual([]);
     await close();
     await strict.close();
   });
