@@ -2,7 +2,7 @@
 import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelNames } from '../../dist/index.js';
 import { buildTestPage, bundleModule } from '../support/browser-builds.ts';
@@ -52,7 +52,7 @@ function writeAndRead(page: Page): Promise<number | undefined> {
 }
 
 /** What `open` rejects with in a page; it has to do so before threads that do not answer would be given up. */
-function refusal(page: Page): Promise<string> {
+function refusal(page: Page | Frame): Promise<string> {
   return page.evaluate(() =>
     Promise.race([
       sabtree.open({ key: 'u32', value: 'f64', executors: 1, memory: '16MB' }).then(
@@ -453,7 +453,7 @@ describe('a page with a Content-Security-Policy', () => {
   it('is told so where it does not allow them', async () => {
     const strict = await servePages({ folders: { '/': folder }, headers: policy("'self'") });
     const { page, close } = await openPage(browser, `${strict.url}/`);
-    expect(await refusal(page)).toContain('worker-src blob:');
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*worker-src blob:/);
     await close();
     await strict.close();
   });
@@ -476,5 +476,56 @@ describe('a page with a Content-Security-Policy', () => {
     expect(complaints).toEqual([]);
     await close();
     await strict.close();
+  });
+
+  it('may demand Trusted Types, if it allows the policy sabtree', async () => {
+    const demands = (names: string) => {
+      const [[name, value]] = Object.entries(policy('blob:'));
+      return { [name]: `${value}; require-trusted-types-for 'script'; trusted-types ${names}` };
+    };
+    const strict = await servePages({ folders: { '/': folder }, headers: demands('sabtree') });
+    const { page, complaints, close } = await openPage(browser, `${strict.url}/`);
+    expect(await writeAndRead(page)).toBe(2);
+    expect(complaints).toEqual([]);
+    await close();
+    await strict.close();
+    const stricter = await servePages({ folders: { '/': folder }, headers: demands("'none'") });
+    const other = await openPage(browser, `${stricter.url}/`);
+    expect(await refusal(other.page)).toMatch(/^ERR_UNSUPPORTED .*trusted-types has to allow the policy sabtree/);
+    await other.close();
+    await stricter.close();
+  });
+});
+
+describe('a page without Web Locks', () => {
+  it('is told so at once where the browser has none', async () => {
+    const { page, complaints, close } = await openTestPage(browser, `${server.url}/`, async (context) => {
+      await context.addInitScript(() => {
+        Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });
+      });
+    });
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*Web Locks/);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('is told so at once where they are denied, as in a frame of an origin of its own', async () => {
+    const frame = '<iframe sandbox="allow-scripts" allow="cross-origin-isolated" src="/inner.html"></iframe>';
+    const files = {
+      '/index.html': `<!doctype html><link rel="icon" href="data:,">${frame}`,
+      '/inner.html': '<!doctype html><script type="module" src="/main.js"></script>',
+    };
+    const headers = { 'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin' };
+    const other = await servePages({ folders: { '/': folder }, files, headers });
+    const { page, complaints, close } = await openPage(browser, `${other.url}/`);
+    const inner = page.frames()[1];
+    await inner.waitForFunction(() => globalThis.sabtree !== undefined);
+    expect(await inner.evaluate(() => [crossOriginIsolated, self.origin])).toEqual([true, 'null']);
+    expect(await refusal(inner)).toMatch(/^ERR_UNSUPPORTED .*Web Locks/);
+    // Trees need none.
+    expect(await inner.evaluate(() => sabtree.SharedTree.create({ key: 'u32', value: 'f64' }).put(1, 2))).toBe(true);
+    expect(complaints).toEqual([]);
+    await close();
+    await other.close();
   });
 });
