@@ -329,7 +329,12 @@ describe('the last replica', () => {
     );
     await inTime('clients connect', Promise.all(threads.map(({ connected }) => connected)));
     const { supervision } = store as unknown as { supervision: { thread: { terminate(): Promise<void> } } };
+    const drill = store.kill(1);
     await supervision.thread.terminate();
+    // Nor does anybody wait for what it was told.
+    await inTime('a drill', drill);
+    await inTime('a drill', store.kill(0));
+    await inTime('a client', store.clientExited(5));
     for (const { result } of threads) expect((await inTime('a client ends', result)).code).toBe('ERR_REPLICAS_LOST');
     await Promise.all(threads.map(({ worker }) => worker.terminate()));
     expect(await codeOf(() => store.put(1, 1))).toBe('ERR_REPLICAS_LOST');

@@ -41,6 +41,7 @@ import {
   EXECUTOR_DIGEST_NUMBER,
   FAILURE_EXECUTOR,
   MAX_REPLICAS,
+  STATE_CLOSING,
   STATE_OPEN,
   STATE_READ_ONLY,
   STREAMS_ALIVE,
@@ -549,16 +550,23 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
     return answer as Exclude<Awaited<P>, Failure>;
   }
 
+  /** Has the supervisor do something. Resolves with that, or with its end: then there is nothing left to be done. */
+  private async told(ask: (control: Remote<SupervisorControl>) => Promise<unknown>): Promise<void> {
+    const { supervision } = this;
+    if (supervision !== undefined) await Promise.race([ask(supervision.control), supervision.ended]);
+  }
+
   /**
    * Ends a replica's threads where they are, or one of them: a drill of what happens when they die.
-   * @throws ERR_OPTION for a replica or thread that is not there.
+   * @throws ERR_OPTION for a replica or thread that is not there; ERR_CLOSED
    */
   async kill(replica: number, thread?: number): Promise<void> {
     integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
     if (thread !== undefined) integerOption('thread', thread, 0, this.streams.shape.executors - 1);
+    if (this.streams.state === STATE_CLOSING) throw stateError(this.streams);
     const release = keepAlive();
     try {
-      await this.supervision?.control.kill(replica, thread);
+      await this.told((control) => control.kill(replica, thread));
     } finally {
       release();
     }
@@ -566,11 +574,12 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 
   /**
    * Tells the store that the thread of a client ended without closing it. On Linux and in browsers it notices by itself;
-   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there. To a closed store it says
+   * nothing.
    */
   async clientExited(client: number): Promise<void> {
     integerOption('client', client, 0, this.streams.shape.clients - 1);
-    await this.supervision?.control.reap(client);
+    if (this.streams.state !== STATE_CLOSING) await this.told((control) => control.reap(client));
   }
 
   /** The execution model's name. */
