@@ -258,6 +258,35 @@ describe('an isolated page', () => {
     });
   });
 
+  it('needs no timers to give entries and changes: a hidden page has them once a second', async () => {
+    await inPage(async (page) => {
+      const result = await page.evaluate(async () => {
+        const store = await sabtree.open({ key: 'u32', value: 'u32', executors: 1, replicas: 1, memory: '16MB' });
+        const keys = Uint32Array.from({ length: 10_000 }, (_, key) => key);
+        const { setTimeout } = globalThis;
+        globalThis.setTimeout = ((call: () => void, ms = 0) =>
+          setTimeout(call, Math.max(1000, ms))) as typeof setTimeout;
+        const began = performance.now();
+        let heard = 0;
+        const watch = store.watch(undefined, () => {
+          heard++;
+        });
+        await store.putMany(keys, keys);
+        let given = 0;
+        for await (const _ of store.entries()) given++;
+        while (heard < keys.length) await store.has(0);
+        const seconds = (performance.now() - began) / 1000;
+        globalThis.setTimeout = setTimeout;
+        watch.close();
+        await store.close();
+        return { given, heard, seconds };
+      });
+      expect(result).toMatchObject({ given: 10_000, heard: 10_000 });
+      // With timers some 40 seconds.
+      expect(result.seconds).toBeLessThan(20);
+    });
+  });
+
   it('notices when a worker with a client is ended', async () => {
     await inPage(async (page) => {
       const result = await page.evaluate(async () => {
