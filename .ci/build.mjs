@@ -129,7 +129,10 @@ function outputsAreThere() {
 
 function buildKey() {
   const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs', '.ci/threads.mjs'];
-  return digest(inputs, coreKey(), ...['typescript', 'esbuild', ...CHART_PACKAGES].map(versionOf));
+  // The threads' script has the dependencies inside.
+  const { dependencies } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
+  const packages = ['typescript', 'esbuild', ...Object.keys(dependencies), ...CHART_PACKAGES];
+  return digest(inputs, coreKey(), ...packages.map(versionOf));
 }
 
 /** Whether dist/ is what a build would make of the sources as they stand. Takes a few milliseconds. */
