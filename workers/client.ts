@@ -71,7 +71,7 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { callBytes, decodeFailure, FAILURE_BYTES, type Invocation, writeCall, writeKeys } from './call-record.ts';
-import { stateError } from './failure.ts';
+import { failOrphan, orphanWatch, stateError } from './failure.ts';
 import { turn } from './in-turns.ts';
 import { Sampler } from './latency.ts';
 import type { ExecutionModel } from './models/model.ts';
@@ -238,6 +238,7 @@ export class Client implements CommandClient {
   private readonly overflow: Call[] = [];
   private pumping = false;
   private together = 0;
+  private readonly lookAfterStore: () => void;
   private release: (() => void) | undefined;
   whileWaiting: (() => void) | undefined;
   private closed = false;
@@ -253,6 +254,7 @@ export class Client implements CommandClient {
     this.order = keyOrder(keyCode);
     this.values = values;
     this.wait = parts.wait;
+    this.lookAfterStore = orphanWatch(streams);
     this.id = claimClient(streams);
     this.sampler = new Sampler(streams, this.id);
     const { groups, executors, replyBytes } = streams.shape;
@@ -788,13 +790,17 @@ export class Client implements CommandClient {
       if (this.receive() > 0 || !this.open) return;
       this.whileWaiting?.();
       if ((this.unsent || this.behind) && this.send()) return;
-      if (!wait.idle(looks)) continue;
+      if (!wait.idle(looks)) {
+        if (looks % 1024 === 1023) this.lookAfterStore();
+        continue;
+      }
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);
       // The last look: see ReplyWriter.wake.
       if (this.receive() === 0 && this.open && !this.behind) {
         // Room in a ring is not told to this signal, so a thread with unsent records looks again soon.
         Atomics.wait(words, signal, ticket, this.unsent ? 0.2 : 1000);
+        this.lookAfterStore();
       } else {
         Atomics.store(words, sleeping, 0);
         return;
@@ -828,6 +834,7 @@ export class Client implements CommandClient {
   /** The same after the event loop has gone round. */
   private readonly pumpInTurn = (): void => {
     this.together = 0;
+    this.lookAfterStore();
     this.pump();
   };
 
@@ -1005,6 +1012,7 @@ export function leaveClient(streams: Streams, client: number, state = CLIENT_FRE
 
 /** Claims a free client slot. @throws ERR_CLOSED, ERR_TOO_MANY_THREADS */
 export function claimClient(streams: Streams): number {
+  failOrphan(streams);
   const { words, shape } = streams;
   if (streams.state !== STATE_OPEN && streams.state !== STATE_READ_ONLY) throw stateError(streams);
   const token = threadToken();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { modelNames } from '../../dist/index.js';
+import { modelNames, type StoreHandle } from '../../dist/index.js';
 import { buildTestPage, bundleModule } from '../support/browser-builds.ts';
 import { LAUNCH_LIMIT, launchChromium, openPage } from '../support/chromium.ts';
 import { openTestPage, withoutWorkers } from '../support/in-page.ts';
@@ -317,6 +317,33 @@ describe('an isolated page', () => {
       });
       expect(result).toMatchObject({ same: true, clientsLost: 3 });
       expect(result.lost.length).toBe(3);
+    });
+  });
+
+  it('tells who awaits something of a store when the worker that opened it is ended', async () => {
+    await inPage(async (page) => {
+      const result = await page.evaluate(async () => {
+        const owner = startWorker();
+        const options = { key: 'u32', value: 'f64', executors: 1, memory: '16MB' };
+        const client = await sabtree.connect((await ask(owner, 'open', { options })) as StoreHandle);
+        await client.put(1, 2);
+        const watch = client.watch(undefined, () => {});
+        owner.terminate();
+        const codes = [];
+        // Terminated threads may run on for a while.
+        for (let code: unknown; code === undefined; ) {
+          code = await client.put(1, 2).then(
+            () => undefined,
+            (error) => error.code,
+          );
+          if (code !== undefined) codes.push(code);
+        }
+        codes.push(await watch.closed.catch(({ code }) => code));
+        const direct = client.tree.get(1);
+        await client.close();
+        return { codes, direct };
+      });
+      expect(result).toEqual({ codes: ['ERR_REPLICAS_LOST', 'ERR_REPLICAS_LOST'], direct: 2 });
     });
   });
 
