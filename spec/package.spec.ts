@@ -120,6 +120,11 @@ describe('what is packed', () => {
       expect(call).toMatch(/^import\(\/\* @vite-ignore \*\/ \/\* webpackIgnore: true \*\/ \w+\)/);
   });
 
+  it('has the notices of what is inside the script of its threads', () => {
+    const script = readFileSync(join(installed, 'dist/workers/browser/thread-source.js'), 'utf8');
+    expect(script).toContain('SPDX-License-Identifier: Apache-2.0');
+  });
+
   it('is no larger than README says', () => {
     expect(packed.size, 'packed').toBeLessThan(MAX_PACKED_KB * 1000);
     expect(packed.unpackedSize, 'unpacked').toBeLessThan(MAX_UNPACKED_KB * 1000);
