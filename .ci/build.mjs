@@ -129,7 +129,10 @@ function outputsAreThere() {
 
 function buildKey() {
   const inputs = [...typedSources(), 'tsconfig.json', 'package.json', '.ci/build.mjs', '.ci/threads.mjs'];
-  return digest(inputs, coreKey(), ...['typescript', 'esbuild', ...CHART_PACKAGES].map(versionOf));
+  // The threads' script has the dependencies inside.
+  const { dependencies } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
+  const packages = ['typescript', 'esbuild', ...Object.keys(dependencies), ...CHART_PACKAGES];
+  return digest(inputs, coreKey(), ...packages.map(versionOf));
 }
 
 /** Whether dist/ is what a build would make of the sources as they stand. Takes a few milliseconds. */
@@ -216,6 +219,20 @@ function copyChartLibrary() {
   writeWhole(CHART_LIBRARY, `/*!\n${licences.join('\n')}*/\n${code.replace(/^\/\/# sourceMappingURL=.*\n?/gm, '')}`);
 }
 
+/**
+ * tsc wraps what is imported by a URL in a helper for relative paths. The comments that tell bundlers to leave that import alone
+ * then stand where not all of them look (Rspack does not), and no such URL is a relative path: so the helper goes.
+ */
+function unwrapImports() {
+  for (const output of typedSources().map(outputOf)) {
+    const text = readFileSync(at(output), 'utf8');
+    const bare = text
+      .replace(/^var __rewriteRelativeImportExtension = [\s\S]*?^};\n/m, '')
+      .replace(/\b__rewriteRelativeImportExtension\(([^()]*)\)/g, '$1');
+    if (bare !== text) writeWhole(output, bare);
+  }
+}
+
 async function buildThreads() {
   const start = performance.now();
   const source = await threadSource();
@@ -227,6 +244,7 @@ function buildTyped() {
   if (!outputsAreThere()) rmSync(at(BUILD_INFO), { force: true });
   const took = step('tsc', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
   prune();
+  unwrapImports();
   for (const path of Object.values(JSON.parse(readFileSync(at('package.json'), 'utf8')).bin)) {
     if (existsSync(at(path))) chmodSync(at(path), 0o755);
     else say(`warning: package.json names ${path}, which no source makes`);

@@ -39,7 +39,8 @@ export async function threadSource() {
     minify: true,
     // Names stand in errors and in profiles.
     keepNames: true,
-    legalComments: 'none',
+    // The dependencies are inside, and so are their notices.
+    legalComments: 'eof',
     logLevel: 'warning',
   });
   const [{ text }] = outputFiles;

@@ -42,7 +42,7 @@ import {
 } from '../layout/tree-memory.ts';
 import { pauseBefore } from './backoff.ts';
 import { BlobRegister, BlobTable } from './blobs.ts';
-import { type Core, instantiateCore, needsFences } from './core.ts';
+import { type Core, coreModule, instantiateCore, needsFences } from './core.ts';
 import { SabtreeError } from './errors.ts';
 import { requireSharedMemory } from './isolation.ts';
 import { FixedKeys, type KeyView } from './key-views.ts';
@@ -59,7 +59,10 @@ export function threadSlot(thread: number): number {
   return THREADS + thread * THREAD_SIZE;
 }
 
-/** Makes the memory of an empty tree. ERR_MEMORY_EXHAUSTED if the system has no room for it. */
+/**
+ * Makes the memory of an empty tree.
+ * @throws ERR_MEMORY_EXHAUSTED if the system has no room for it; ERR_NOT_ISOLATED, ERR_UNSUPPORTED where there can be no trees.
+ */
 export function createTreeMemory(
   code: number,
   values: ValueCodec,
@@ -68,6 +71,8 @@ export function createTreeMemory(
   latchTimeout: number,
 ): WebAssembly.Memory {
   requireSharedMemory();
+  // First: where there is no WebAssembly, there is no memory either, but not for lack of room.
+  coreModule();
   let memory: WebAssembly.Memory;
   try {
     memory = new WebAssembly.Memory({ initial: NODES / PAGE + 1, maximum, shared: true });
@@ -187,8 +192,9 @@ export class Attachment {
     }
     this.memory = memory;
     this.values = values;
-    this.thread = claimSlot(header, announce, owner);
+    // Before a slot is taken: this may fail.
     this.core = instantiateCore(memory);
+    this.thread = claimSlot(header, announce, owner);
     if (this.core.attach(this.thread, needsFences(this.core) ? 1 : 0) !== STATUS_TRUE) {
       Atomics.store(header, (threadSlot(this.thread) + THREAD_STATE) >> 2, THREAD_FREE);
       throw new SabtreeError('ERR_MEMORY_EXHAUSTED', "no room left in the tree's memory for this thread's work block");

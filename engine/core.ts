@@ -1,5 +1,6 @@
 /** The WebAssembly core as TypeScript sees it. What the calls do stands in engine/core/index.ts. */
 import { CORE_BASE64 } from './core-bytes.ts';
+import { SabtreeError } from './errors.ts';
 
 /** The core's exports. All integers; results and arguments beyond them go through the thread's work block. */
 export interface Core {
@@ -73,18 +74,30 @@ export interface Core {
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The compiled module: decoded and compiled once per thread, from a string that travels with the code. */
-function coreModule(): WebAssembly.Module {
+/**
+ * The compiled module: decoded and compiled once per thread, from a string that travels with the code.
+ * @throws ERR_UNSUPPORTED where it cannot be compiled.
+ */
+export function coreModule(): WebAssembly.Module {
   if (compiled === undefined) {
     const text = atob(CORE_BASE64);
     const bytes = new Uint8Array(text.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-    compiled = new WebAssembly.Module(bytes);
+    try {
+      compiled = new WebAssembly.Module(bytes);
+    } catch (cause) {
+      const needs =
+        "it needs WebAssembly with threads and SIMD, and a Content-Security-Policy has to allow script-src 'wasm-unsafe-eval'";
+      const { message } = cause as Error;
+      throw new SabtreeError('ERR_UNSUPPORTED', `the core cannot be compiled here: ${message} (${needs})`, undefined, {
+        cause,
+      });
+    }
   }
   return compiled;
 }
 
-/** An instance of the core over a memory. */
+/** An instance of the core over a memory. @throws ERR_UNSUPPORTED where it cannot be compiled */
 export function instantiateCore(memory: WebAssembly.Memory): Core {
   return new WebAssembly.Instance(coreModule(), { env: { memory } }).exports as unknown as Core;
 }

@@ -33,7 +33,10 @@ export type ErrorCode =
   | 'ERR_NOT_EMPTY'
   /** Keys that had to be strictly ascending were not. */
   | 'ERR_NOT_ASCENDING'
-  /** There is no such thing here: `add` on values that are no numbers, order with the model direct, files in a browser. */
+  /**
+   * There is no such thing here: `add` on values that are no numbers, order with the model direct, files in a browser; a browser
+   * lacks what a store needs.
+   */
   | 'ERR_UNSUPPORTED'
   /** A page that has no shared memory, because it is not cross-origin isolated; the message names the headers it lacks. */
   | 'ERR_NOT_ISOLATED'

@@ -32,6 +32,8 @@ export const STREAMS_START = STREAMS_HEADER + 32;
 export const STREAMS_LOCAL_BITS = STREAMS_HEADER + 36;
 /** 1 if replicas have to agree on what user-defined commands come to (`verdict` in workers/streams.ts). */
 export const STREAMS_CALLS = STREAMS_HEADER + 48;
+/** Number of the supervisor's thread, by which others see whether it lives (`threadToken`); 0 where nobody can tell. */
+export const STREAMS_SUPERVISOR = STREAMS_HEADER + 40;
 /** 1 if a log reads the streams too (see layout/durable.ts). */
 export const STREAMS_LOGGED = STREAMS_HEADER + 44;
 /** One of the STATE_ codes: where the store is in its life. On a line of its own, for it is read all the time. */

@@ -3,6 +3,8 @@
  * and carried out once; direct reads never go back. When the last replica is lost, everybody is told.
  */
 import diagnostics from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Attachment } from '../dist/engine/attachment.js';
 import { ValueCodec } from '../dist/engine/values.js';
@@ -355,13 +357,50 @@ describe('the last replica', () => {
     );
     await inTime('clients connect', Promise.all(threads.map(({ connected }) => connected)));
     const { supervision } = store as unknown as { supervision: { thread: { terminate(): Promise<void> } } };
+    const drill = store.kill(1);
     await supervision.thread.terminate();
+    // Nor does anybody wait for what it was told.
+    await inTime('a drill', drill);
+    await inTime('a drill', store.kill(0));
+    await inTime('a client', store.clientExited(5));
     for (const { result } of threads) expect((await inTime('a client ends', result)).code).toBe('ERR_REPLICAS_LOST');
     await Promise.all(threads.map(({ worker }) => worker.terminate()));
     expect(await codeOf(() => store.put(1, 1))).toBe('ERR_REPLICAS_LOST');
     expect(store.status().state).toBe('failed');
     await inTime('close', store.close());
     await watch.end();
+  });
+
+  it.skipIf(process.platform !== 'linux')('is lost to everybody when the thread that opened it ends', async () => {
+    const threads = new ThreadWatch();
+    await threads.begin();
+    const code = `
+      import { parentPort } from 'node:worker_threads';
+      import { open } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
+      const store = await open({ key: 'u32', value: 'f64', executors: 2, replicas: 2, memory: '16MB' });
+      parentPort.on('message', () => {});
+      parentPort.postMessage(store.handle);
+    `;
+    const owner = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+    const [handle] = await once(owner, 'message');
+    const client = await connect(handle);
+    await client.put(4_000_000_000, 2);
+    const watched = codeOf(() => client.watch(undefined, () => {}).closed);
+    const clients = ['sync', 'async'].map(
+      (how, i) => new ClientThread<{ code: string }>(handle, 'load', { how, client: i }),
+    );
+    await inTime('clients connect', Promise.all(clients.map(({ connected }) => connected)));
+    await owner.terminate();
+    for (const { result } of clients) expect((await inTime('a client ends', result)).code).toBe('ERR_REPLICAS_LOST');
+    await Promise.all(clients.map(({ worker }) => worker.terminate()));
+    expect(await inTime('a watch ends', watched)).toBe('ERR_REPLICAS_LOST');
+    for (const call of [() => client.put(1, 1), () => client.getSync(1), () => connect(handle)]) {
+      expect(await inTime('a call', codeOf(call)), String(call)).toBe('ERR_REPLICAS_LOST');
+    }
+    // What was answered is there.
+    expect(client.tree.get(4_000_000_000)).toBe(2);
+    await inTime('close', client.close());
+    await threads.end();
   });
 });
 

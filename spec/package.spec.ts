@@ -108,6 +108,23 @@ describe('what is packed', () => {
     expect(followed).toBeGreaterThan(300);
   });
 
+  it('tells bundlers to leave alone what it imports by a URL, where all of them look', () => {
+    // The threads' script is in a string, which no bundler reads.
+    const scripts = packed.files.filter((file) => file.endsWith('.js') && !file.endsWith('/thread-source.js'));
+    const calls = scripts.flatMap((file) => {
+      const text = readFileSync(join(installed, file), 'utf8');
+      return [...text.matchAll(/\bimport\((?!['"]).*/g)].map(([call]) => call);
+    });
+    expect(calls.length).toBeGreaterThan(0);
+    for (const call of calls)
+      expect(call).toMatch(/^import\(\/\* @vite-ignore \*\/ \/\* webpackIgnore: true \*\/ \w+\)/);
+  });
+
+  it('has the notices of what is inside the script of its threads', () => {
+    const script = readFileSync(join(installed, 'dist/workers/browser/thread-source.js'), 'utf8');
+    expect(script).toContain('SPDX-License-Identifier: Apache-2.0');
+  });
+
   it('is no larger than README says', () => {
     expect(packed.size, 'packed').toBeLessThan(MAX_PACKED_KB * 1000);
     expect(packed.unpackedSize, 'unpacked').toBeLessThan(MAX_UNPACKED_KB * 1000);

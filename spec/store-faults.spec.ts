@@ -69,10 +69,13 @@ describe('closing', () => {
       () => store.digests(),
       () => store.tree.get(1),
       () => store.replica(0).get(1),
+      () => store.kill(0),
       () => connect(store.handle),
     ]) {
       expect(await codeOf(call), String(call)).toBe('ERR_CLOSED');
     }
+    // A worker that exits after the store's end is nobody's fault.
+    await store.clientExited(1);
     await store.close();
   });
 
@@ -239,6 +242,17 @@ describe('a thread that dies', () => {
 });
 
 describe('memory that runs out', () => {
+  it.each([
+    ['rings', { groups: 32, ring: 1 << 20 }],
+    ['answers', { executors: 32, clients: 200, ring: 1 << 17, maxValue: 1_040_000 }],
+  ])('before a store is open, for %s: it says so', async (_, more) => {
+    const options = { key: 'string', value: 'bytes', executors: 1, replicas: 1, memory: '16MB', ...more } as const;
+    const error = await open(options).catch((error) => error);
+    expect(error).toMatchObject({ name: 'SabtreeError', code: 'ERR_MEMORY_EXHAUSTED' });
+    expect(error.value).toBeGreaterThan(2 ** 31);
+    expect(started).toEqual([]);
+  });
+
   it.each([
     ['smr', 1, 1],
     ['opt-psmr', 2, 1],

@@ -414,6 +414,7 @@ describe('what is refused', () => {
     const refused = (options: object) => codeOf(async () => (await opened(options)).close());
     expect(await refused({ commands: './commands.js' })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('throw new Error(1)') })).toBe('ERR_OPTION');
+    expect(await refused({ commands: text('throw undefined') })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('export const nothing = 1') })).toBe('ERR_OPTION');
     expect(await refused({ key: 'f64' })).toBe('ERR_OPTION');
     expect(await refused({ value: 'u32' })).toBe('ERR_OPTION');

@@ -1,5 +1,5 @@
 /** Ways to wait: what each does when nothing is there, and that each of them drives a store. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect, type WaitName } from '../dist/index.js';
 import { park, patientPark, spin, waitStrategy, yieldNow } from '../dist/workers/waiting.js';
 import { seeded } from './support/random.ts';
@@ -120,6 +120,48 @@ describe('a store that nobody uses', () => {
         least = Math.min(least, (user + system) / 1000 / (performance.now() - start));
       }
       expect(least).toBeLessThan(cores);
+    });
+  });
+});
+
+describe('answers that come at once', () => {
+  const { waitAsync } = Atomics;
+  let turns = 0;
+  let counting = false;
+  const count = () => {
+    turns++;
+    if (counting) setImmediate(count);
+  };
+
+  beforeEach(() => {
+    // As if every answer came while the client still looks for it, as it does where executors have cores of their own.
+    Atomics.waitAsync = ((words: Int32Array, index: number, value: number) => {
+      while (Atomics.load(words, index) === value);
+      return { async: false, value: 'not-equal' };
+    }) as typeof waitAsync;
+    turns = 0;
+    counting = true;
+    setImmediate(count);
+  });
+  afterEach(() => {
+    Atomics.waitAsync = waitAsync;
+    counting = false;
+  });
+
+  it('leave the other work of a thread its turn, while it awaits one command after the other', async () => {
+    await withStore({ executors: 1, replicas: 1 }, async (store) => {
+      turns = 0;
+      for (let i = 0; i < 1000; i++) await store.put(i, i);
+      expect(turns).toBeGreaterThan(10);
+    });
+  });
+
+  it('leave it its turn during a flood', async () => {
+    await withStore({ executors: 1, replicas: 1, ring: 256 }, async (store) => {
+      const answers = Promise.all(Array.from({ length: 50_000 }, (_, i) => store.put(i, i)));
+      turns = 0;
+      expect((await answers).every((fresh) => fresh)).toBe(true);
+      expect(turns).toBeGreaterThan(10);
     });
   });
 });

@@ -71,7 +71,8 @@ import {
   STREAMS_STATE,
 } from '../layout/streams.ts';
 import { callBytes, decodeFailure, FAILURE_BYTES, type Invocation, writeCall, writeKeys } from './call-record.ts';
-import { stateError } from './failure.ts';
+import { failOrphan, orphanWatch, stateError } from './failure.ts';
+import { turn } from './in-turns.ts';
 import { Sampler } from './latency.ts';
 import type { ExecutionModel } from './models/model.ts';
 import { type GroupRun, Multicast } from './multicast.ts';
@@ -88,6 +89,8 @@ export const WINDOW = KEPT_PLACES;
 
 /** Commands a blocking call encodes before it sends what it has. */
 const EAGER = 256;
+/** Times in succession that answers were there without the event loop, before other work of the thread has its turn. */
+const TOGETHER = 64;
 
 /** Takes the results of commands as they come. */
 export interface Sink {
@@ -234,6 +237,8 @@ export class Client implements CommandClient {
 
   private readonly overflow: Call[] = [];
   private pumping = false;
+  private together = 0;
+  private readonly lookAfterStore: () => void;
   private release: (() => void) | undefined;
   whileWaiting: (() => void) | undefined;
   private closed = false;
@@ -249,6 +254,7 @@ export class Client implements CommandClient {
     this.order = keyOrder(keyCode);
     this.values = values;
     this.wait = parts.wait;
+    this.lookAfterStore = orphanWatch(streams);
     this.id = claimClient(streams);
     this.sampler = new Sampler(streams, this.id);
     const { groups, executors, replyBytes } = streams.shape;
@@ -784,13 +790,17 @@ export class Client implements CommandClient {
       if (this.receive() > 0 || !this.open) return;
       this.whileWaiting?.();
       if ((this.unsent || this.behind) && this.send()) return;
-      if (!wait.idle(looks)) continue;
+      if (!wait.idle(looks)) {
+        if (looks % 1024 === 1023) this.lookAfterStore();
+        continue;
+      }
       const ticket = Atomics.load(words, signal);
       Atomics.store(words, sleeping, 1);
       // The last look: see ReplyWriter.wake.
       if (this.receive() === 0 && this.open && !this.behind) {
         // Room in a ring is not told to this signal, so a thread with unsent records looks again soon.
         Atomics.wait(words, signal, ticket, this.unsent ? 0.2 : 1000);
+        this.lookAfterStore();
       } else {
         Atomics.store(words, sleeping, 0);
         return;
@@ -816,8 +826,17 @@ export class Client implements CommandClient {
     if (this.pumping) return;
     this.pumping = true;
     this.release ??= keepAlive();
-    queueMicrotask(this.pump);
+    // Where every answer comes at once, whoever awaits one command after the other would never come back to the event loop.
+    if (++this.together < TOGETHER) queueMicrotask(this.pump);
+    else void turn().then(this.pumpInTurn);
   }
+
+  /** The same after the event loop has gone round. */
+  private readonly pumpInTurn = (): void => {
+    this.together = 0;
+    this.lookAfterStore();
+    this.pump();
+  };
 
   /**
    * A command that could not be encoded yet for lack of room, checked, with values of its own: the caller may change its
@@ -905,7 +924,11 @@ export class Client implements CommandClient {
       while (moved < overflow.length && this.encode(overflow[moved])) moved++;
       if (moved > 0) overflow.splice(0, moved);
       this.send();
-      if (this.receive() > 0) continue;
+      if (this.receive() > 0) {
+        if (++this.together < TOGETHER) continue;
+        void turn().then(this.pumpInTurn);
+        return;
+      }
       if (this.outstanding === 0 && overflow.length === 0) break;
       this.whileWaiting?.();
       if (this.soon()) continue;
@@ -919,7 +942,7 @@ export class Client implements CommandClient {
       // Room in a ring is not told to this signal, so with unsent records it is looked at again soon.
       const waited = waitAsync(words, signal, ticket, this.unsent ? 1 : 1000);
       if (waited.async) {
-        void waited.value.then(this.pump);
+        void waited.value.then(this.pumpInTurn);
         return;
       }
       Atomics.store(words, sleeping, 0);
@@ -989,6 +1012,7 @@ export function leaveClient(streams: Streams, client: number, state = CLIENT_FRE
 
 /** Claims a free client slot. @throws ERR_CLOSED, ERR_TOO_MANY_THREADS */
 export function claimClient(streams: Streams): number {
+  failOrphan(streams);
   const { words, shape } = streams;
   if (streams.state !== STATE_OPEN && streams.state !== STATE_READ_ONLY) throw stateError(streams);
   const token = threadToken();

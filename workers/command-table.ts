@@ -45,8 +45,8 @@ export async function importCommands(urls: readonly string[]): Promise<DefinedCo
     try {
       module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)) as Record<string, unknown>;
     } catch (cause) {
-      const { message } = cause as Error;
-      throw new SabtreeError('ERR_OPTION', `option commands: ${url} cannot be imported: ${message}`, url, { cause });
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SabtreeError('ERR_OPTION', `option commands: ${url} cannot be imported: ${why}`, url, { cause });
     }
     const found = Object.values(module).filter(isCommand);
     if (found.length === 0) {

@@ -1,5 +1,6 @@
 /** The end of a store, and telling everybody who waits. */
 
+import { supervisorLives } from '#platform';
 import { type ErrorCode, SabtreeError } from '../engine/errors.ts';
 import { LOG_ERROR, LOG_ERROR_TEXT, LOG_SIGNAL } from '../layout/durable.ts';
 import {
@@ -21,6 +22,7 @@ import {
   STREAMS_DIVERGED,
   STREAMS_FAILURE,
   STREAMS_STATE,
+  STREAMS_SUPERVISOR,
 } from '../layout/streams.ts';
 import type { Streams } from './streams.ts';
 import { wakeWatchers } from './watch-memory.ts';
@@ -58,6 +60,29 @@ export function failStreams(streams: Streams, failure: number): void {
     if (Atomics.compareExchange(words, STREAMS_STATE >> 2, state, STATE_FAILED) === state) break;
   }
   wakeEverybody(streams);
+}
+
+/**
+ * Fails the store if its supervisor is dead and has not ended it. With the thread that opened a store all of its threads end, at any
+ * instruction, and nobody is left to tell those who wait: so they look themselves.
+ */
+export function failOrphan(streams: Streams): void {
+  if (streams.state > STATE_READ_ONLY) return;
+  if (!supervisorLives(Atomics.load(streams.words, STREAMS_SUPERVISOR >> 2))) failStreams(streams, FAILURE_TERMINATED);
+}
+
+/** Milliseconds between two looks at the supervisor. */
+const LOOK = 1000;
+
+/** `failOrphan` for who waits again and again: once a second at most, however often it is called. */
+export function orphanWatch(streams: Streams): () => void {
+  let last = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = performance.now();
+    if (now - last < LOOK) return;
+    last = now;
+    failOrphan(streams);
+  };
 }
 
 /** Moves the store to its end. */

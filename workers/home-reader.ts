@@ -13,7 +13,7 @@ import type { ScalarType } from '../engine/values.ts';
 import type { VariableType } from '../engine/variable-values.ts';
 import { STATUS_TRUE } from '../layout/operation.ts';
 import { STATE_READ_ONLY, STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../layout/streams.ts';
-import { stateError } from './failure.ts';
+import { failOrphan, stateError } from './failure.ts';
 import type { Streams } from './streams.ts';
 
 /** Reads the home replica's tree. */
@@ -180,6 +180,7 @@ function homeOf(streams: Streams): { home: number; epoch: number } {
       if (last < 0) throw stateError(streams);
       return { home: last, epoch };
     }
+    if (tries % 1024 === 1023) failOrphan(streams);
     pauseBefore(tries);
   }
 }

@@ -76,7 +76,12 @@ export function tellParent(message: unknown): void {
  * A number by which other threads can see whether this one lives: `ownThread` brings it about, and until then it is 0.
  * `threadLives` learns of a death a moment after it.
  */
-export { ownToken as threadToken, takeToken as ownThread, tokenLives as threadLives } from './browser/life.ts';
+export {
+  ownToken as threadToken,
+  supervisorLives,
+  takeToken as ownThread,
+  tokenLives as threadLives,
+} from './browser/life.ts';
 /** Waits for another thread without blocking this one. */
 export { waitAsync } from './browser/wait-async.ts';
 

@@ -129,6 +129,9 @@ export function threadLives(token: number): boolean {
   return token === 0 || existsSync(`/proc/self/task/${token}`);
 }
 
+/** The same of a store's supervisor. */
+export { threadLives as supervisorLives };
+
 /** An environment variable. */
 export function environment(name: string): string | undefined {
   return process.env[name];

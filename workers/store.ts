@@ -73,7 +73,7 @@ import {
 } from './durable/options.ts';
 import type { LoadPlan, Recovery, TornTail } from './durable/recovery.ts';
 import type { SnapshotInfo } from './durable/snapshot.ts';
-import { closeStreams, type Failure, failStreams, failureError, isFailure, stateError } from './failure.ts';
+import { closeStreams, type Failure, failStreams, failureError, failureOf, isFailure, stateError } from './failure.ts';
 import {
   executorDepth,
   type GroupStats,
@@ -783,8 +783,8 @@ function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
 /**
  * Opens a store: makes the replicas' memories and the streams, starts the executors, and loads what was restored or is in
  * the log.
- * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; ERR_NOT_ISOLATED in a page without shared memory; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT,
- *   ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
+ * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; ERR_NOT_ISOLATED in a page without shared memory, ERR_UNSUPPORTED in a browser that lacks or
+ *   refuses what a store needs; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT, ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
  */
 export async function open<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
@@ -937,7 +937,10 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
   }
   const thread = startSupervisorThread('sabtree supervisor');
   const ended = new Promise<Failure>((resolve) => {
-    thread.onEnd((error) => resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` }));
+    thread.onEnd((error) => {
+      if (error instanceof SabtreeError) resolve(failureOf(error));
+      else resolve({ code: 'ERR_REPLICAS_LOST', message: `the supervisor ended: ${error}` });
+    });
   });
   const supervision: Supervision = { thread, ended, control: wrap<SupervisorControl>(thread.endpoint), over: false };
   const config: SupervisorConfig = {

@@ -61,6 +61,22 @@ export interface StreamsShape {
   readonly calls?: boolean;
 }
 
+/** Most bytes of the streams: their offsets are signed words. */
+const MOST_BYTES = 2 ** 31 - 1;
+
+/** Makes the memory. @throws ERR_MEMORY_EXHAUSTED */
+function reserve(size: number): SharedArrayBuffer {
+  const what = `the streams would take ${size} bytes (less with fewer groups, executors or clients, a smaller ring or maxValue)`;
+  if (size > MOST_BYTES) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `${what}, and ${MOST_BYTES} is the most they can have`, size);
+  }
+  try {
+    return new SharedArrayBuffer(size);
+  } catch (cause) {
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `${what}, and there is no room for them`, size, { cause });
+  }
+}
+
 /** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
 export class Streams {
   readonly memory: SharedArrayBuffer;
@@ -108,7 +124,7 @@ export class Streams {
         memory.byteLength,
       );
     }
-    this.memory = memory ?? new SharedArrayBuffer(size);
+    this.memory = memory ?? reserve(size);
     this.words = new Int32Array(this.memory, 0, size >> 2);
     this.bytes = new Uint8Array(this.memory, 0, size);
   }

@@ -6,7 +6,7 @@
  * Everything it decides that all replicas have to see at the same place goes through the streams, as control commands.
  */
 import { releaseProxy, wrap } from 'comlink';
-import { startExecutorThread, threadLives } from '#platform';
+import { ownThread, startExecutorThread, threadLives, threadToken } from '#platform';
 import { threadSlot } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { releaseScan, resetTree } from '../engine/reset.ts';
@@ -76,6 +76,7 @@ import {
   STREAMS_REAPED,
   STREAMS_REBUILDS,
   STREAMS_STATE,
+  STREAMS_SUPERVISOR,
   VERIFY_MADE,
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
@@ -248,6 +249,8 @@ export class Supervisor {
   /** Starts all threads; resolves when they have allocated what they need. @throws ERR_MEMORY_EXHAUSTED, ERR_REPLICAS_LOST */
   async prepare(): Promise<void> {
     const { replicas } = this.streams.shape;
+    await ownThread();
+    Atomics.store(this.words, STREAMS_SUPERVISOR >> 2, threadToken());
     const load = await this.openLog();
     for (let replica = 0; replica < replicas; replica++) this.startReplica(replica, undefined, load);
     await Promise.all(this.members.flat().map(({ ready }) => ready));

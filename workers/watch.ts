@@ -34,7 +34,7 @@ import {
   WATCHER_WAITS,
 } from '../layout/watch.ts';
 import { type Payload, ValuePayload } from './call-record.ts';
-import { stateError } from './failure.ts';
+import { orphanWatch, stateError } from './failure.ts';
 import { turn } from './in-turns.ts';
 import type { Streams } from './streams.ts';
 import { freeWatcher, logAt, logBytes, progressWord, wakeWatcher, watcherAt } from './watch-memory.ts';
@@ -105,12 +105,14 @@ class ChangeReader<K, V> {
   private taken: Change<K, V>[] = [];
   private given = 0;
   private freed = false;
+  private readonly lookAfterStore: () => void;
 
   constructor(parts: WatchParts, range: WatchRange<K> | undefined, waits: boolean) {
     const { streams, keyCode, values } = parts;
     const { flags, lower, upper } = boundsOf(keyCode, range);
     const { words, watchAt, shape } = streams;
     this.streams = streams;
+    this.lookAfterStore = orphanWatch(streams);
     this.words = words;
     this.order = keyOrder(keyCode);
     this.lower = lower;
@@ -250,6 +252,7 @@ class ChangeReader<K, V> {
     if (this.freed || streams.state > STATE_READ_ONLY || this.take() > 0) return;
     const waited = waitAsync(words, signal, ticket, 1000);
     if (waited.async) await waited.value;
+    this.lookAfterStore();
   }
 
   wake(): void {

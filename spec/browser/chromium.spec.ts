@@ -2,9 +2,9 @@
 import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Frame, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { modelNames } from '../../dist/index.js';
+import { modelNames, type StoreHandle } from '../../dist/index.js';
 import { buildTestPage, bundleModule } from '../support/browser-builds.ts';
 import { LAUNCH_LIMIT, launchChromium, openPage } from '../support/chromium.ts';
 import { openTestPage, withoutWorkers } from '../support/in-page.ts';
@@ -49,6 +49,19 @@ function writeAndRead(page: Page): Promise<number | undefined> {
     await store.close();
     return value;
   });
+}
+
+/** What `open` rejects with in a page; it has to do so before threads that do not answer would be given up. */
+function refusal(page: Page | Frame): Promise<string> {
+  return page.evaluate(() =>
+    Promise.race([
+      sabtree.open({ key: 'u32', value: 'f64', executors: 1, memory: '16MB' }).then(
+        () => 'opened',
+        ({ code, message }) => `${code} ${message}`,
+      ),
+      new Promise<string>((resolve) => setTimeout(resolve, 15_000, 'neither opened nor rejected within 15 s')),
+    ]),
+  );
 }
 
 describe('an isolated page', () => {
@@ -245,6 +258,35 @@ describe('an isolated page', () => {
     });
   });
 
+  it('needs no timers to give entries and changes: a hidden page has them once a second', async () => {
+    await inPage(async (page) => {
+      const result = await page.evaluate(async () => {
+        const store = await sabtree.open({ key: 'u32', value: 'u32', executors: 1, replicas: 1, memory: '16MB' });
+        const keys = Uint32Array.from({ length: 10_000 }, (_, key) => key);
+        const { setTimeout } = globalThis;
+        globalThis.setTimeout = ((call: () => void, ms = 0) =>
+          setTimeout(call, Math.max(1000, ms))) as typeof setTimeout;
+        const began = performance.now();
+        let heard = 0;
+        const watch = store.watch(undefined, () => {
+          heard++;
+        });
+        await store.putMany(keys, keys);
+        let given = 0;
+        for await (const _ of store.entries()) given++;
+        while (heard < keys.length) await store.has(0);
+        const seconds = (performance.now() - began) / 1000;
+        globalThis.setTimeout = setTimeout;
+        watch.close();
+        await store.close();
+        return { given, heard, seconds };
+      });
+      expect(result).toMatchObject({ given: 10_000, heard: 10_000 });
+      // With timers some 40 seconds.
+      expect(result.seconds).toBeLessThan(20);
+    });
+  });
+
   it('notices when a worker with a client is ended', async () => {
     await inPage(async (page) => {
       const result = await page.evaluate(async () => {
@@ -275,6 +317,33 @@ describe('an isolated page', () => {
       });
       expect(result).toMatchObject({ same: true, clientsLost: 3 });
       expect(result.lost.length).toBe(3);
+    });
+  });
+
+  it('tells who awaits something of a store when the worker that opened it is ended', async () => {
+    await inPage(async (page) => {
+      const result = await page.evaluate(async () => {
+        const owner = startWorker();
+        const options = { key: 'u32', value: 'f64', executors: 1, memory: '16MB' };
+        const client = await sabtree.connect((await ask(owner, 'open', { options })) as StoreHandle);
+        await client.put(1, 2);
+        const watch = client.watch(undefined, () => {});
+        owner.terminate();
+        const codes = [];
+        // Terminated threads may run on for a while.
+        for (let code: unknown; code === undefined; ) {
+          code = await client.put(1, 2).then(
+            () => undefined,
+            (error) => error.code,
+          );
+          if (code !== undefined) codes.push(code);
+        }
+        codes.push(await watch.closed.catch(({ code }) => code));
+        const direct = client.tree.get(1);
+        await client.close();
+        return { codes, direct };
+      });
+      expect(result).toEqual({ codes: ['ERR_REPLICAS_LOST', 'ERR_REPLICAS_LOST'], direct: 2 });
     });
   });
 
@@ -440,14 +509,79 @@ describe('a page with a Content-Security-Policy', () => {
   it('is told so where it does not allow them', async () => {
     const strict = await servePages({ folders: { '/': folder }, headers: policy("'self'") });
     const { page, close } = await openPage(browser, `${strict.url}/`);
-    const message = await page.evaluate(() =>
-      sabtree.open({ key: 'u32', value: 'f64', executors: 1, memory: '16MB' }).then(
-        () => '',
-        ({ code, message }) => `${code} ${message}`,
-      ),
-    );
-    expect(message).toContain('worker-src blob:');
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*worker-src blob:/);
     await close();
     await strict.close();
+  });
+
+  it('is told so where it does not allow WebAssembly, and so is a browser that has none', async () => {
+    const headers = { 'Content-Security-Policy': "default-src 'self'; img-src data:; worker-src 'self' blob:" };
+    const strict = await servePages({ folders: { '/': folder }, headers });
+    const { page, complaints, close } = await openPage(browser, `${strict.url}/`);
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*'wasm-unsafe-eval'/);
+    const tree = await page.evaluate(() => {
+      try {
+        sabtree.SharedTree.create({ key: 'u32', value: 'f64', memory: '16MB' });
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+    });
+    expect(tree).toBe('ERR_UNSUPPORTED');
+    await page.evaluate(() => Reflect.deleteProperty(globalThis, 'WebAssembly'));
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*WebAssembly is not defined/);
+    expect(complaints).toEqual([]);
+    await close();
+    await strict.close();
+  });
+
+  it('may demand Trusted Types, if it allows the policy sabtree', async () => {
+    const demands = (names: string) => {
+      const [[name, value]] = Object.entries(policy('blob:'));
+      return { [name]: `${value}; require-trusted-types-for 'script'; trusted-types ${names}` };
+    };
+    const strict = await servePages({ folders: { '/': folder }, headers: demands('sabtree') });
+    const { page, complaints, close } = await openPage(browser, `${strict.url}/`);
+    expect(await writeAndRead(page)).toBe(2);
+    expect(complaints).toEqual([]);
+    await close();
+    await strict.close();
+    const stricter = await servePages({ folders: { '/': folder }, headers: demands("'none'") });
+    const other = await openPage(browser, `${stricter.url}/`);
+    expect(await refusal(other.page)).toMatch(/^ERR_UNSUPPORTED .*trusted-types has to allow the policy sabtree/);
+    await other.close();
+    await stricter.close();
+  });
+});
+
+describe('a page without Web Locks', () => {
+  it('is told so at once where the browser has none', async () => {
+    const { page, complaints, close } = await openTestPage(browser, `${server.url}/`, async (context) => {
+      await context.addInitScript(() => {
+        Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });
+      });
+    });
+    expect(await refusal(page)).toMatch(/^ERR_UNSUPPORTED .*Web Locks/);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('is told so at once where they are denied, as in a frame of an origin of its own', async () => {
+    const frame = '<iframe sandbox="allow-scripts" allow="cross-origin-isolated" src="/inner.html"></iframe>';
+    const files = {
+      '/index.html': `<!doctype html><link rel="icon" href="data:,">${frame}`,
+      '/inner.html': '<!doctype html><script type="module" src="/main.js"></script>',
+    };
+    const headers = { 'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin' };
+    const other = await servePages({ folders: { '/': folder }, files, headers });
+    const { page, complaints, close } = await openPage(browser, `${other.url}/`);
+    const inner = page.frames()[1];
+    await inner.waitForFunction(() => globalThis.sabtree !== undefined);
+    expect(await inner.evaluate(() => [crossOriginIsolated, self.origin])).toEqual([true, 'null']);
+    expect(await refusal(inner)).toMatch(/^ERR_UNSUPPORTED .*Web Locks/);
+    // Trees need none.
+    expect(await inner.evaluate(() => sabtree.SharedTree.create({ key: 'u32', value: 'f64' }).put(1, 2))).toBe(true);
+    expect(complaints).toEqual([]);
+    await close();
+    await other.close();
   });
 });

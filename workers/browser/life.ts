@@ -74,6 +74,22 @@ export function takeToken(): Promise<void> | undefined {
 /** Tokens whose threads are watched, and whether they live. */
 const seen = new Map<number, boolean>();
 
+/**
+ * The same as `tokenLives` for the supervisor of a store, whose number says nothing any more once it is dead. A thread learns of it only
+ * when it comes back to its event loop.
+ */
+export function supervisorLives(token: number): boolean {
+  if (token === 0) return true;
+  const lives = seen.get(token);
+  if (lives !== undefined) return lives;
+  seen.set(token, true);
+  whenDead(lockOf(token)).then(
+    () => seen.set(token, false),
+    () => {},
+  );
+  return true;
+}
+
 /** Whether the thread of a token lives, as far as is known here; always true for 0. Threads give their token only with its lock held. */
 export function tokenLives(token: number): boolean {
   if (token === 0) return true;

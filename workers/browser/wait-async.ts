@@ -64,14 +64,27 @@ const idle: Waiter[] = [];
 /** Whether threads cannot be started here. */
 let denied = false;
 
+/** A thread that has nothing to wait for; undefined where none can be started. */
+function freeWaiter(): Waiter | undefined {
+  if (denied) return undefined;
+  try {
+    return idle.pop() ?? new Waiter();
+  } catch {
+    denied = true;
+    return undefined;
+  }
+}
+
 /** Like Atomics.waitAsync: resolves when the word is notified or after `timeout` milliseconds, and now and then without reason. */
 export function waitAsync(words: Int32Array, index: number, value: number, timeout: number): Waited {
   if ((Atomics as Partial<typeof Atomics>).waitAsync)
     return Atomics.waitAsync(words as Int32Array<SharedArrayBuffer>, index, value, timeout);
   // The waiting thread compares again, at the instant it begins to wait: so no wake-up is lost.
   if (Atomics.load(words, index) !== value) return { async: false, value: 'not-equal' };
-  if (denied) return { async: true, value: new Promise((resolve) => setTimeout(resolve, Math.min(timeout, 4), 'ok')) };
-  const waiter = idle.pop() ?? new Waiter();
+  const waiter = freeWaiter();
+  if (waiter === undefined) {
+    return { async: true, value: new Promise((resolve) => setTimeout(resolve, Math.min(timeout, 4), 'ok')) };
+  }
   const at = (words.byteOffset >> 2) + index;
   return { async: true, value: waiter.wait({ memory: words.buffer, index: at, value, timeout }) };
 }

@@ -1,5 +1,5 @@
 /** A user's worker: does what it is asked, and answers with what came out of it. */
-import { connect, SharedMap, SharedTree } from 'sabtree';
+import { connect, open, SharedMap, SharedTree } from 'sabtree';
 
 // Looked for when it is needed, so this is early enough.
 if (self.name === 'without waitAsync') delete Atomics.waitAsync;
@@ -18,6 +18,8 @@ const tasks = {
   map({ handle, key, value }) {
     SharedMap.attach(handle).set(key, value);
   },
+  /** Opens a store of its own. */
+  open: async ({ options }) => (await open(options)).handle,
   /** Becomes a client of a store. */
   async connect({ handle }) {
     client = await connect(handle);
