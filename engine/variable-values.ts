@@ -84,6 +84,42 @@ class BytesCodec implements VariableCodec {
   }
 }
 
+/** What is overridden of the package's encoder: its types call these private. */
+interface EncoderParts {
+  encodeObject(value: object, depth: number): void;
+  encodeMap(value: object, depth: number): void;
+  encodeBigInt64(value: bigint): void;
+  clone(): Encoder;
+}
+
+/**
+ * An encoder that refuses what would not come back as it was; looked at where it is met, that costs no walk of its own. (The
+ * package takes the low 64 bits of a bigint whatever stands above them, and an invalid date for 1970; and its decoder takes
+ * no property named `__proto__`.)
+ */
+function strictEncoder(): Encoder {
+  const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true });
+  const parts = encoder as unknown as EncoderParts;
+  const { encodeObject, encodeMap, encodeBigInt64 } = parts;
+  parts.encodeObject = (value, depth) => {
+    if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('an invalid date');
+    encodeObject.call(encoder, value, depth);
+  };
+  parts.encodeMap = (value, depth) => {
+    if (Object.hasOwn(value, '__proto__')) throw new RangeError('a property named __proto__');
+    encodeMap.call(encoder, value, depth);
+  };
+  parts.encodeBigInt64 = (value) => {
+    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
+      throw new RangeError(`a bigint of more than 64 bits: ${value}`);
+    }
+    encodeBigInt64.call(encoder, value);
+  };
+  // What stands in for an encoder that is at work, or was stopped at it.
+  parts.clone = strictEncoder;
+  return encoder;
+}
+
 /**
  * MessagePack: null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, Dates, and arrays and plain objects of
  * these. Properties that are undefined are left out, as in JSON; equal values have equal bytes, whatever the order of their
@@ -91,20 +127,8 @@ class BytesCodec implements VariableCodec {
  */
 class JsonCodec implements VariableCodec {
   readonly signature = 'json';
-  private readonly encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true });
+  private readonly encoder = strictEncoder();
   private readonly decoder = new Decoder({ useBigInt64: true });
-
-  constructor() {
-    // The encoder takes the low 64 bits of a bigint, whatever stands above them; looked at here, it costs no walk of its own.
-    const inner = this.encoder as unknown as { encodeBigInt64(value: bigint): void };
-    const encode = inner.encodeBigInt64;
-    inner.encodeBigInt64 = (value) => {
-      if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
-        throw new RangeError(`a bigint of more than 64 bits: ${value}`);
-      }
-      encode.call(inner, value);
-    };
-  }
 
   encode(value: unknown): Uint8Array {
     if (value === undefined) refuse('something that JSON has, or bytes, dates and bigints', value);
