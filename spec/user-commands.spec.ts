@@ -32,7 +32,7 @@ async function agree(store: AnyStore): Promise<void> {
 describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
   let store: AnyStore;
   beforeAll(async () => {
-    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 150 });
+    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 1000 });
   });
   afterAll(() => store.close());
 
@@ -94,11 +94,14 @@ describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
       ['key', 'ERR_COMMAND_FAILED'],
       ['value', 'ERR_COMMAND_FAILED'],
       ['range', 'ERR_UNDECLARED_KEY'],
+      ['deep', 'ERR_COMMAND_FAILED'],
     ];
     for (const [how, code] of wanted) expect([how, ((await failure(how)) as SabtreeError).code]).toEqual([how, code]);
     expect(await store.getAll(keys)).toEqual([50, 60, undefined]);
+    expect(await codeOf(() => store.call(lookAround, { deep: true, limit: 2 }))).toBe('ERR_COMMAND_FAILED');
     expect(await failure('well')).toBe('answered 5');
     expect(await store.getAll(keys)).toEqual([-1, -1, -1]);
+    expect(store.status().losses).toBe(0);
     await agree(store);
   });
 

@@ -34,13 +34,15 @@ import {
 import { agree } from './support/trees.ts';
 import { SCALARS, type ValueKind } from './support/values.ts';
 import * as varying from './support/varying-commands.mjs';
-import { twice as bytesTwice } from './support/varying-commands-bytes.mjs';
-import { twice as tupleTwice } from './support/varying-commands-tuple.mjs';
+import { fill as bytesFill, twice as bytesTwice } from './support/varying-commands-bytes.mjs';
+import { fill as tupleFill, twice as tupleTwice } from './support/varying-commands-tuple.mjs';
 
 type Command = Parameters<AnyStore['call']>[0];
 const { move, tidy, lengths } = varying as unknown as Record<'move' | 'tidy' | 'lengths', Command>;
 const twiceBytes = bytesTwice as unknown as Command;
 const twiceTuple = tupleTwice as unknown as Command;
+const fillBytes = bytesFill as unknown as Command;
+const fillTuple = tupleFill as unknown as Command;
 
 const ORDERED = modelNames.filter((name) => name !== 'direct');
 const stores: AnyStore[] = [];
@@ -213,6 +215,26 @@ describe('ranges', () => {
       expect(await codeOf(() => store.range({ prefix: 1 }))).toBe('ERR_ARGUMENT');
       expect(await codeOf(() => store.count({ prefix: 1 }))).toBe('ERR_ARGUMENT');
       expect(await codeOf(() => store.watch({ prefix: 1 }, () => {}))).toBe('ERR_ARGUMENT');
+    }
+  });
+});
+
+describe('many keys at once', () => {
+  it('are as many as fit into a command, short ones by the thousand', async () => {
+    for (const key of ['string', 'u32'] as const) {
+      const store = await opened({ key, model: 'opt-psmr' });
+      const keys = Array.from({ length: 1300 }, (_, i) => (key === 'u32' ? i : `k${i}`)) as never[];
+      expect(
+        await store.putAll(
+          keys,
+          keys.map(() => 1),
+        ),
+      ).toBe(keys.length);
+      expect(new Set(await store.atomic(keys.map((one) => ['compareAndSet', one, 1, 2] as const)))).toEqual(
+        new Set([true]),
+      );
+      expect(await store.compareAndSetAll(keys.map((one) => [one, 2, 3] as const))).toBe(true);
+      expect(new Set(await store.getAll(keys))).toEqual(new Set([3]));
     }
   });
 });
@@ -438,14 +460,18 @@ describe('user-defined commands', () => {
   it('with keys of bytes and tuples know equal keys of equal ones', async () => {
     const others = new URL('./support/varying-commands.mjs', import.meta.url);
     expect(await codeOf(() => opened({ key: 'bytes', value: 'f64', commands: others }))).toBe('ERR_OPTION');
-    for (const [name, key, command] of [
-      ['bytes', Uint8Array.of(1, 255), twiceBytes],
-      ['tuple', ['a', 1, [true]], twiceTuple],
+    for (const [name, key, command, fill, filled] of [
+      ['bytes', Uint8Array.of(1, 255), twiceBytes, fillBytes, [0, 2, 4].map((i) => [Uint8Array.of(i), i])],
+      ['tuple', ['a', 1, [true]], twiceTuple, fillTuple, [0, 2, 4].map((i) => [[i, [i]], i])],
     ] as const) {
       const own = new URL(`./support/varying-commands-${name}.mjs`, import.meta.url);
       const store = await opened({ key: name, value: 'f64', commands: own });
       expect(await store.call(command, key)).toBe(2);
       expect(await store.get(key as never)).toBe(2);
+      await store.delete(key as never);
+      // A key is the one that it was when it was written.
+      await store.call(fill, 5);
+      expect(await store.range()).toEqual(filled);
     }
   });
 });

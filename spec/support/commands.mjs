@@ -52,6 +52,10 @@ export const misbehave = defineCommand({
         return ctx.put(keys[0], 'one') ? 1 : 0;
       case 'range':
         return ctx.range().length;
+      case 'deep': {
+        const dive = (depth) => (ctx.has(keys[0]) ? dive(depth + 1) : depth);
+        return dive(0);
+      }
       case 'endless':
         for (;;);
       default:
@@ -108,7 +112,10 @@ export const lookAround = defineCommand({
   args: 'json',
   result: 'f64',
   keys: 'all',
-  run: (ctx, options) => ctx.range(options).length,
+  run: (ctx, { deep = false, ...options }) => {
+    const dive = (sum) => (deep ? dive(sum + ctx.range(options).length) : sum + ctx.range(options).length);
+    return dive(0);
+  },
 });
 
 /** A long text about some keys. */
