@@ -318,6 +318,60 @@ describe('wrong arguments', () => {
     }
   });
 
+  it('a key that changes once a command was given is the one that it was then', async () => {
+    for (const key of ['bytes', 'tuple'] as const) {
+      const store = await opened({ key, value: 'u32', model: 'keyed', executors: 4, ring: 256 });
+      const one = (key === 'bytes' ? Uint8Array.of(0, 0) : [0, [0]]) as unknown as [number, number | [number]];
+      const set = (n: number) => {
+        one[0] = n >> 8;
+        if (key === 'bytes') one[1] = n & 255;
+        else (one[1] as [number])[0] = n & 255;
+      };
+      const copy = () => structuredClone(one) as never;
+      // Far more than has room at once: the first of two writes of a key waits, and the object changes meanwhile.
+      const done: Promise<unknown>[] = [];
+      for (let n = 0; n < 4000; n++) {
+        set(n);
+        done.push(store.put(one as never, 1), store.put(copy(), 2));
+      }
+      done.push(store.getAll([one as never, copy()]));
+      set(0);
+      (one as unknown[])[1] = key === 'bytes' ? 7 : {};
+      await inTime('puts', Promise.all(done));
+      expect(await done[done.length - 1]).toEqual([2, 2]);
+      const all = await store.range();
+      expect(all).toHaveLength(4000);
+      expect(new Set(all.map(([, value]) => value))).toEqual(new Set([2]));
+      expect(new Set((await store.digests()).map(({ digest }) => digest)).size).toBe(1);
+    }
+  });
+
+  it('keys of a command that look different each time they are looked at are taken as they were first', async () => {
+    const module = new URL('./support/varying-commands.mjs', import.meta.url);
+    const store = await opened({ model: 'keyed', executors: 4, commands: module });
+    let looks = 0;
+    const odd = new Proxy(['a'], {
+      get: (all, name) => (name === '0' ? (looks++ === 0 ? 'a' : 'b') : all[name as never]),
+    });
+    const command = { ...lengths, keys: () => odd } as unknown as Command;
+    expect(await store.call(command, ['a'] as never)).toBe('-1');
+    expect(looks).toBe(1);
+    const huge = { ...lengths, keys: () => ({ length: 2 ** 40 }) } as unknown as Command;
+    expect(await codeOf(() => store.call(huge, ['a'] as never))).toBe('ERR_TOO_LARGE');
+  });
+
+  it('an answer that cannot be decoded is an error of that call alone', async () => {
+    const module = new URL('./support/varying-commands.mjs', import.meta.url);
+    const store = await opened({ model: 'keyed', commands: module });
+    const decode = () => {
+      throw new Error('no such thing');
+    };
+    const command = { ...lengths, result: { ...lengths.result, decode } } as unknown as Command;
+    const calls = [command, lengths].map((one) => codeOf(() => store.call(one, ['a'] as never)));
+    expect(await inTime('calls', Promise.all(calls))).toEqual(['ERR_VALUE', 'no error']);
+    expect(await store.put('a' as never, 1)).toBe(true);
+  });
+
   it('answers that are too long for one are refused, and what would have written has not', async () => {
     const store = await opened({ model: 'keyed', value: 'string', maxValue: 15_000 });
     const keys = Array.from({ length: 40 }, (_, i) => `k${i}`) as never[];
@@ -495,6 +549,15 @@ describe('memory', () => {
     for (const { replica } of await store.digests())
       expect(store.replica(replica).check().entries).toBe(store.tree.size);
   });
+});
+
+it('a client keeps nothing of what was answered', async () => {
+  const store = await opened({ model: 'keyed', value: 'bytes', maxValue: 100_000, ring: 16_384 });
+  const value = new Uint8Array(100_000) as never;
+  for (let i = 0; i < 20; i++) await store.put(`k${i}` as never, value);
+  const { records, invocations } = store.client as unknown as Record<'records' | 'invocations', unknown[]>;
+  expect(records.filter((one) => one !== undefined)).toHaveLength(0);
+  expect(invocations.filter((one) => one !== undefined)).toHaveLength(0);
 });
 
 describe('types', () => {

@@ -624,16 +624,23 @@ export class StoreClient<K = number, V = number> {
     // A copy: the bytes are the payload's until its next use.
     const bytes = command.args.encode(args).slice();
     const keys = command.keys(args);
-    if (keys !== 'all') this.checkKeys(keys);
+    if (keys !== 'all') this.checkKeys(command, keys);
     return invocation(this.order, command, keys, bytes, command.maxResult);
   }
 
-  private checkKeys(keys: unknown): void {
-    if (typeof keys !== 'object' || keys === null || !Number.isInteger((keys as Column<K>).length)) {
+  /** Refuses what is no list of keys, and, before anybody looks at them, more than fit. */
+  private checkKeys({ name }: DefinedCommand, keys: unknown): void {
+    const length = typeof keys === 'object' && keys !== null ? (keys as Column<K>).length : undefined;
+    if (!Number.isInteger(length)) {
       throw new SabtreeError('ERR_ARGUMENT', `keys are an array, a typed array or 'all', got ${show(keys)}`, keys);
     }
-    const list = keys as Column<K>;
-    for (let i = 0; i < list.length; i++) this.checked(list[i]);
+    const most = (this.streams.maxRun * SLOT) / 8;
+    if ((length as number) <= most) return;
+    throw new SabtreeError(
+      'ERR_TOO_LARGE',
+      `${name} with ${length} keys, at most ${most} fit into one command`,
+      length,
+    );
   }
 
   private refuseDirect(what: string): void {
@@ -657,7 +664,7 @@ export class StoreClient<K = number, V = number> {
     const size = callBytes(invocation);
     const most = this.streams.maxRun * SLOT;
     if (size > most) {
-      const what = `${command.name} with ${keys === 'all' ? 0 : keys.length} keys and ${bytes.length} bytes of arguments`;
+      const what = `${command.name} with ${keys === 'all' ? 0 : keys.length / 2} keys and ${bytes.length} bytes of arguments`;
       throw new SabtreeError(
         'ERR_TOO_LARGE',
         `${what} takes ${size} bytes, at most ${most} fit into one command`,
