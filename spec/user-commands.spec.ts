@@ -11,10 +11,8 @@ const MODULE = new URL('./support/commands.mjs', import.meta.url);
 const MODELS = modelNames.filter((name) => name !== 'direct');
 
 type Command = Parameters<AnyStore['call']>[0];
-const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven } = commands as unknown as Record<
-  keyof typeof commands,
-  Command
->;
+const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven, linger } =
+  commands as unknown as Record<keyof typeof commands, Command>;
 
 async function opened(options: object): Promise<AnyStore> {
   const store = await open({ key: 'u32', value: 'f64', memory: '32MB', commands: MODULE, ...options } as never);
@@ -235,6 +233,27 @@ describe('replicas that are lost', () => {
         expect(await store.get(9)).toBe(given);
         const wanted = Array.from({ length: given }, (_, i) => `the count is ${i + 1}`);
         expect([...answers].sort()).toEqual(wanted.sort());
+      } finally {
+        await store.close();
+      }
+    },
+  );
+});
+
+describe('commands that take their time', () => {
+  test.each(['smr', 'pipelined', 'sdpe', 'execute-verify', 'opt-psmr', 'keyed'] as const)(
+    '%s: however many come behind one another, nobody is taken for stalled',
+    async (model) => {
+      const store = await opened({ model, executors: 2, replicas: 2, stallTimeout: 1500, commandTimeout: 1400 });
+      try {
+        const give = (ms: number) => store.call(linger, { key: 1, ms });
+        const all = Array.from({ length: 14 }, () => give(250));
+        // More is to be read, and those who have nothing to do sleep meanwhile.
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        for (let i = 0; i < 3; i++) all.push(give(0));
+        await inTime('calls', Promise.all(all));
+        expect(store.status().losses).toBe(0);
+        expect(await store.get(1)).toBe(all.length);
       } finally {
         await store.close();
       }

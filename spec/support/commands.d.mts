@@ -9,3 +9,4 @@ export const lookAround: Command;
 export const describeKeys: Command;
 export const count: Command;
 export const uneven: Command;
+export const linger: Command;

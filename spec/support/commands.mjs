@@ -163,3 +163,18 @@ export const uneven = defineCommand({
     while (performance.now() < end);
   },
 });
+
+/** Adds one to a key, and takes some milliseconds for it. */
+export const linger = defineCommand({
+  name: 'linger',
+  key: 'u32',
+  value: 'f64',
+  args: 'json',
+  result: 'void',
+  keys: ({ key }) => [key],
+  run(ctx, { key, ms }) {
+    ctx.put(key, (ctx.get(key) ?? 0) + 1);
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+  },
+});
