@@ -296,6 +296,39 @@ describe('one verdict for all replicas', () => {
       }
     }
   });
+
+  test('what was said holds however far a replica is behind, and a late word changes nothing', () => {
+    const shape = { groups: 2, executors: 2, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, calls: true };
+    for (const start of [0, 0x7ffff000, -3000]) {
+      const streams = Streams.create({ ...shape, start });
+      const said = (i: number, group: number) => ((i + group) % 40 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
+      for (let i = 0; i < 10_000; i++) {
+        for (const group of [0, 1]) streams.decide(group, (start + i) | 0, said(i, group));
+      }
+      for (let i = 0; i < 10_000; i++) {
+        for (const group of [0, 1]) {
+          const late = streams.decide(group, (start + i) | 0, 1 - said(i, group));
+          expect([start, i, group, late]).toEqual([start, i, group, said(i, group)]);
+        }
+      }
+    }
+  });
+
+  test.each(['sdpe', 'sdpe-pairwise'] as const)('%s: nobody gets far ahead of a slow command', async (model) => {
+    const store = await opened({ model, executors: 2, replicas: 2, ring: 256, commandTimeout: 0 });
+    try {
+      let others = 0;
+      const slow = store.call(linger, { key: 1, ms: 1000 });
+      const rest = Array.from({ length: 4000 }, () => store.call(linger, { key: 2, ms: 0 }).then(() => others++));
+      await inTime('the slow one', slow);
+      // Each takes two slots at least; two rings and what is in hand may go by.
+      expect(others).toBeLessThan(400);
+      await inTime('the others', Promise.all(rest));
+      await agree(store);
+    } finally {
+      await store.close();
+    }
+  });
 });
 
 describe('a log', () => {
