@@ -302,6 +302,18 @@ describe('wrong arguments', () => {
     expect(await store.put(key, 'x'.repeat(997))).toBe(true);
   });
 
+  it('and sizes whose streams would be too large', async () => {
+    const large = { value: 'bytes', model: 'keyed', maxValue: 1_040_000, ring: 131_072, replicas: 1 };
+    for (const clients of [64, 200]) {
+      expect(await codeOf(() => opened({ ...large, executors: 8, clients }))).toBe('ERR_OPTION');
+    }
+    const store = await opened({ ...large, executors: 2, clients: 8 });
+    const value = new Uint8Array(1_040_000).fill(7);
+    expect(await store.put('k' as never, value as never)).toBe(true);
+    expect(await store.get('k' as never)).toEqual(value);
+    expect(await codeOf(() => store.put('k' as never, new Uint8Array(1_040_001)))).toBe('ERR_TOO_LARGE');
+  });
+
   it('what was taken before a command that turns out wrong is carried out, and nobody waits for ever', async () => {
     for (const key of ['string', 'u32'] as const) {
       const store = await opened({ key, value: 'f64', model: 'keyed' });

@@ -48,6 +48,9 @@ import { initWatch, watchBytes } from './watch-memory.ts';
 /** Slots that a replica may be behind in a stream beside a ring or two: what one that is rebuilt has taken aside, and more. */
 const FAR_BEHIND = 1 << 20;
 
+/** Most bytes of the streams' memory: what an index of 32 bits with its sign can address. */
+const MOST_BYTES = 2 ** 31 - 64;
+
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
   readonly groups: number;
@@ -111,6 +114,14 @@ export class Streams {
     const verdicts = shape.calls ? shape.groups * shape.ringSlots * WATCH_TAG_RINGS * 4 : 0;
     this.givenUpAt = this.verdictsAt + verdicts;
     const size = this.givenUpAt + (shape.calls ? GIVEN_UP_SIZE : 0);
+    if (size > MOST_BYTES) {
+      const smaller = 'with fewer clients or executors, shorter rings, or a smaller maxValue they are smaller';
+      throw new SabtreeError(
+        'ERR_OPTION',
+        `the streams take ${size} bytes, at most ${MOST_BYTES} can be: ${smaller}`,
+        size,
+      );
+    }
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
       throw new SabtreeError('ERR_NOT_A_TREE', `the streams take ${size} bytes, the memory has ${memory.byteLength}`);
