@@ -263,6 +263,8 @@ export const CLIENT_SEQUENCE = 20;
 export const CLIENT_THREAD = 24;
 /** By replica: the client's thread id in the replica's tree, one byte each; 0 if it is not attached. */
 export const CLIENT_TREE_THREADS = 28;
+/** Number of a command; the client has the answers to all before it. */
+export const CLIENT_ANSWERED = 36;
 /** How a read of one state stands (workers/reading.ts): 0, or one of the READ_ codes; also a futex. */
 export const CLIENT_READ = 40;
 /** Futex the client sleeps on. */

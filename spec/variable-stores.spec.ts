@@ -543,6 +543,40 @@ describe('user-defined commands', () => {
 });
 
 describe('memory', () => {
+  it.each(['keyed', 'sdpe', 'execute-verify'] as const)(
+    '%s: long answers of commands that write are kept until the client has them, and no longer',
+    async (model) => {
+      const store = await opened({ model, value: 'bytes', memory: '24MB', executors: 2, replicas: 3 });
+      const long = new Uint8Array(10_000).fill(1);
+      await store.putAll(['a', 'b', 'c'] as never[], [long, long, long] as never[]);
+      const answers = async (rounds: number) => {
+        for (let round = 0; round < rounds; round++) {
+          const batch = Array.from({ length: 10 }, (_, i) =>
+            store.atomic([
+              ['put', `k${i}` as never, long.subarray(0, i) as never],
+              ['get', 'a' as never],
+              ['get', 'b' as never],
+              ['get', 'c' as never],
+            ]),
+          );
+          for (const [, ...got] of await inTime('answers', Promise.all(batch))) {
+            expect(got.map((one) => Buffer.compare(one as Uint8Array, long))).toEqual([0, 0, 0]);
+          }
+        }
+      };
+      await answers(20);
+      const before = store.handle.memories.map((memory) => memory.buffer.byteLength);
+      await answers(60);
+      await store.kill(store.status().home);
+      await answers(30);
+      await until('it is rebuilt', () => store.status().rebuilds === 1);
+      await answers(30);
+      const after = store.handle.memories.map((memory) => memory.buffer.byteLength);
+      for (const [i, bytes] of after.entries()) expect(bytes - before[i]).toBeLessThan(4_000_000);
+      await agreeOnReplicas(store, [...store.tree.range()] as never);
+    },
+  );
+
   it('does not grow while values of all lengths are overwritten and deleted', async () => {
     const store = await opened({ model: 'keyed', value: 'bytes', memory: '24MB', executors: 1, replicas: 2 });
     const keys = Array.from({ length: 50 }, (_, i) => `k${i}`) as never[];

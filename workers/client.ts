@@ -53,6 +53,7 @@ import {
   STATUS_TRUE,
 } from '../layout/operation.ts';
 import {
+  CLIENT_ANSWERED,
   CLIENT_FREE,
   CLIENT_GENERATION,
   CLIENT_LEAVING,
@@ -197,6 +198,8 @@ export class Client implements CommandClient {
   private readonly beside: readonly number[];
 
   private sequence: number;
+  /** All commands before it are answered. */
+  private answered: number;
   private readonly sinks: (Sink | undefined)[] = new Array(WINDOW);
   private readonly indices = new Uint32Array(WINDOW);
   private readonly ops = new Uint8Array(WINDOW);
@@ -270,6 +273,8 @@ export class Client implements CommandClient {
     this.rawKey = new ByteViews(8);
     // The slot's next client counts on where the last one ended, so that nothing of that one is mistaken.
     this.sequence = Atomics.load(this.words, (streams.client(this.id) + CLIENT_SEQUENCE) >> 2);
+    this.answered = this.sequence;
+    Atomics.store(this.words, (streams.client(this.id) + CLIENT_ANSWERED) >> 2, this.answered);
     this.survives = streams.shape.replicas > 1;
     this.epoch = Atomics.load(this.words, STREAMS_EPOCH >> 2) & ~1;
     const limits = limitsOf(streams, keyCode, values);
@@ -629,7 +634,19 @@ export class Client implements CommandClient {
         count++;
       }
     }
+    if (count > 0) this.tellAnswered();
     return count;
+  }
+
+  /** Says up to where everything is answered: replicas need not keep long answers before it any longer. */
+  private tellAnswered(): void {
+    const { sinks, sequence } = this;
+    const before = this.answered;
+    while (this.answered !== sequence && sinks[this.answered & (WINDOW - 1)] === undefined) {
+      this.answered = (this.answered + 1) | 0;
+    }
+    if (this.answered === before) return;
+    Atomics.store(this.words, (this.streams.client(this.id) + CLIENT_ANSWERED) >> 2, this.answered);
   }
 
   /** Gives a reply to whoever waits for it. A reply that nobody waits for (a second one) is left aside. */
