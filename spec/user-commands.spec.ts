@@ -456,5 +456,21 @@ test('types follow the schemas', async () => {
     return result;
   };
   expect(calls).toBeTypeOf('function');
+  const bare = defineCommand({
+    name: 'bare',
+    key: 'u32',
+    value: 'f64',
+    args: 'void',
+    result: 'f64',
+    keys: 'all',
+    run: () => 1,
+  });
+  const none = () => {
+    // @ts-expect-error: it takes nothing
+    void store.call(bare, 1);
+    const result: Promise<number> = store.call(bare);
+    return result;
+  };
+  expect(none).toBeTypeOf('function');
   await store.close();
 });

@@ -41,7 +41,7 @@ import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT } f
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, type Sink } from './client.ts';
 import { isCommand, type KnownCommand, type RunnableCommand } from './command-table.ts';
 import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
-import type { DefinedCommand } from './define-command.ts';
+import type { CallArguments, DefinedCommand } from './define-command.ts';
 import { DirectClient } from './direct-client.ts';
 import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
@@ -588,11 +588,11 @@ export class StoreClient<K = number, V = number> {
    *   ERR_COMMAND_TIMEOUT: nothing was written then; ERR_UNKNOWN_COMMAND if `open` did not name its module;
    *   ERR_SCHEMA_MISMATCH if it differs from that one; ERR_TOO_LARGE; ERR_UNSUPPORTED with the model direct
    */
-  async call<A, R>(command: DefinedCommand<K, V, A, R>, args: A): Promise<R> {
+  async call<A, R>(command: DefinedCommand<K, V, A, R>, ...[args]: CallArguments<A>): Promise<R> {
     return this.askCall(this.callOf(command as DefinedCommand, args)) as Promise<R>;
   }
   /** Like `call`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
-  callSync<A, R>(command: DefinedCommand<K, V, A, R>, args: A): R {
+  callSync<A, R>(command: DefinedCommand<K, V, A, R>, ...[args]: CallArguments<A>): R {
     return this.askCallSync(this.callOf(command as DefinedCommand, args)) as R;
   }
 

@@ -3,6 +3,10 @@ import { threadId } from 'node:worker_threads';
 import { arrayOf, object, u32 } from 'typed-binary';
 import { defineCommand } from '../../dist/index.js';
 
+/** What libraries do: they keep what they find when they are loaded. */
+const { random } = Math;
+const { now } = Date;
+
 /** Moves an amount from one account to another, if there is enough. */
 export const transfer = defineCommand({
   name: 'transfer',
@@ -73,8 +77,12 @@ export const chance = defineCommand({
   result: arrayOf(u32, 3),
   keys: (key) => [key],
   run(ctx, key) {
-    const seen = [ctx.random(), Math.random(), ctx.random()].map((x) => Math.floor(x * 2 ** 32));
-    if (Date.now() !== ctx.time) throw new Error('two clocks');
+    const seen = [ctx.random(), Math.random(), random()].map((x) => Math.floor(x * 2 ** 32));
+    const times = [Date.now(), now(), ...[new Date(), new (class extends Date {})()].map(Number)];
+    if (times.some((time) => time !== ctx.time)) throw new Error(`clocks: ${times}`);
+    if (Date() !== new Date(ctx.time).toString()) throw new Error(`another clock: ${Date()}`);
+    const day = new Date(2020, 1, 2);
+    if (!(day instanceof Date) || day.getMonth() !== 1 || day.constructor !== Date) throw new Error('not a date');
     ctx.put(key, seen[0] + seen[1] + seen[2] + ctx.time);
     return seen;
   },
