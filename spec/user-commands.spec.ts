@@ -11,7 +11,7 @@ const MODULE = new URL('./support/commands.mjs', import.meta.url);
 const MODELS = modelNames.filter((name) => name !== 'direct');
 
 type Command = Parameters<AnyStore['call']>[0];
-const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven, linger } =
+const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven, linger, isLoaded } =
   commands as unknown as Record<keyof typeof commands, Command>;
 
 async function opened(options: object): Promise<AnyStore> {
@@ -259,6 +259,12 @@ describe('commands that take their time', () => {
       }
     },
   );
+});
+
+test('globals that Node.js loads on first use are there before: a stopped command cannot leave them half loaded', async () => {
+  const store = await opened({ model: 'smr', replicas: 1 });
+  expect(await store.call(isLoaded, ['perf_hooks', 'internal/crypto/webcrypto'])).toBe(true);
+  await store.close();
 });
 
 describe('one verdict for all replicas', () => {

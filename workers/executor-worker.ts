@@ -5,7 +5,7 @@
  */
 
 import { expose } from 'comlink';
-import { ownEndpoint } from '#platform';
+import { loadGlobals, ownEndpoint } from '#platform';
 import { Attachment } from '../engine/attachment.ts';
 import { type MovedType, ValueCodec } from '../engine/values.ts';
 import {
@@ -58,7 +58,10 @@ let join: (() => boolean) | undefined;
 /** Attaches, allocates and loads. Everything that can fail for lack of memory fails here, before the store opens. */
 async function prepare(given: ExecutorConfig): Promise<Failure | undefined> {
   try {
-    if (given.commands.length > 0) tameClocks();
+    if (given.commands.length > 0) {
+      loadGlobals();
+      tameClocks();
+    }
     // The user's modules first: they may fail, and nothing was taken yet.
     setUp(given, await importCommands(given.commands));
     return undefined;

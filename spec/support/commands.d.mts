@@ -10,3 +10,4 @@ export const describeKeys: Command;
 export const count: Command;
 export const uneven: Command;
 export const linger: Command;
+export const isLoaded: Command;

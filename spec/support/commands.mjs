@@ -7,6 +7,9 @@ import { defineCommand } from '../../dist/index.js';
 const { random } = Math;
 const { now } = Date;
 
+/** What Node.js had loaded before. */
+const loaded = process.moduleLoadList.map((name) => name.split(' ').pop());
+
 /** Moves an amount from one account to another, if there is enough. */
 export const transfer = defineCommand({
   name: 'transfer',
@@ -185,4 +188,16 @@ export const linger = defineCommand({
     const end = performance.now() + ms;
     while (performance.now() < end);
   },
+});
+
+/** Whether some of Node.js was loaded before this module. */
+export const isLoaded = defineCommand({
+  name: 'is loaded',
+  key: 'u32',
+  value: 'f64',
+  args: 'json',
+  result: 'boolean',
+  readOnly: true,
+  keys: 'all',
+  run: (_ctx, names) => names.every((name) => loaded.includes(name)),
 });
