@@ -293,6 +293,11 @@ export class Client implements CommandClient {
   /** Refuses what the store does not take now. @throws ERR_CLOSED, ERR_REPLICAS_LOST, ERR_DIVERGED and the like */
   private admit(op: number): void {
     if (!this.open) throw this.closedError();
+    this.refuseWrite(op);
+  }
+
+  /** Refuses writes while the store only answers reads. @throws ERR_DIVERGED */
+  private refuseWrite(op: number): void {
     if (this.words[STREAMS_STATE >> 2] === STATE_READ_ONLY && writes(op)) throw stateError(this.streams);
   }
 
@@ -765,6 +770,7 @@ export class Client implements CommandClient {
       for (;;) {
         const next = given();
         if (next === undefined) return undefined;
+        this.refuseWrite(next.op);
         const call = this.translate(next);
         if (call !== undefined) return call;
       }
