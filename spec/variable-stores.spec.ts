@@ -237,6 +237,16 @@ describe('many keys at once', () => {
       expect(new Set(await store.getAll(keys))).toEqual(new Set([3]));
     }
   });
+
+  it('and what they change has to fit, or nothing of it is done', async () => {
+    const store = await opened({ value: 'f64', model: 'keyed', ring: 65_536, memory: '64MB' });
+    const puts = (n: number) => Array.from({ length: n }, (_, i) => ['put', i.toString(36) as never, i] as const);
+    // A megabyte of changes: 40 bytes each.
+    expect(await codeOf(() => store.atomic(puts(27_000)))).toBe('ERR_TOO_LARGE');
+    expect(await store.count()).toBe(0);
+    expect(new Set(await store.atomic(puts(26_000)))).toEqual(new Set([true]));
+    expect(await store.count()).toBe(26_000);
+  });
 });
 
 describe('wrong arguments', () => {

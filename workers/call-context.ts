@@ -19,8 +19,8 @@ export interface Write {
   readonly bytes: Uint8Array | undefined;
 }
 
-/** Bytes that the value of a change takes: what fills it up to eight is counted as if it were always there. */
-const valueRoom = (bytes: Uint8Array | undefined) => (bytes?.length ?? 0) + 8;
+/** Bytes that a key or a value of so many bytes takes in a change (layout/watch.ts). */
+const padded = (length = 0) => (length + 7) & ~7;
 
 /** Whether calls were nested too deeply: that is the command's fault, wherever it is noticed. */
 function isStackOverflow(error: unknown): boolean {
@@ -126,14 +126,10 @@ export class CallContext implements CommandContext<unknown, unknown> {
   write(key: unknown, bytes: Uint8Array | undefined): void {
     const id = this.touch(key);
     const before = this.writes.get(id);
-    this.room -= valueRoom(bytes) - (before === undefined ? -this.keyRoom(key) : valueRoom(before.bytes));
+    const head = before === undefined ? CHANGE_KEY + padded(storedLength(this.attachment.keyCode, key)) : 0;
+    this.room -= head + padded(bytes?.length) - padded(before?.bytes?.length);
     if (this.room < 0) throw this.fail('ERR_TOO_LARGE', 'it writes more than fits into one command', key);
     this.writes.set(id, { key, bytes });
-  }
-
-  /** Bytes that a change takes beside its value. */
-  private keyRoom(key: unknown): number {
-    return CHANGE_KEY + storedLength(this.attachment.keyCode, key) + 8;
   }
 
   // --- what it may do ---------------------------------------------------------------------------------------------------
