@@ -261,6 +261,21 @@ describe('commands that take their time', () => {
   );
 });
 
+test.each(['keyed', 'pipelined', 'sdpe', 'execute-verify'] as const)(
+  '%s: a change is told of when its command is done, and not when those behind it are',
+  async (model) => {
+    const store = await opened({ model, executors: 2, replicas: 2 });
+    const changes = store.changes();
+    let answered = 0;
+    const all = Array.from({ length: 6 }, () => store.call(linger, { key: 1, ms: 300 }).then(() => answered++));
+    expect(await inTime('a change', changes.next())).toMatchObject({ value: { key: 1, value: 1 } });
+    expect(answered).toBeLessThan(4);
+    await inTime('calls', Promise.all(all));
+    await changes.return();
+    await store.close();
+  },
+);
+
 test('globals that Node.js loads on first use are there before: a stopped command cannot leave them half loaded', async () => {
   const store = await opened({ model: 'smr', replicas: 1 });
   expect(await store.call(isLoaded, ['perf_hooks', 'internal/crypto/webcrypto'])).toBe(true);
