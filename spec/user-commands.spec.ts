@@ -401,6 +401,15 @@ describe('what is refused', () => {
     expect(await refused({ commands: './commands.js' })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('throw new Error(1)') })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('export const nothing = 1') })).toBe('ERR_OPTION');
+    const index = new URL('../dist/index.js', import.meta.url);
+    const named = (name: string) => {
+      const rest = "key: 'u32', value: 'f64', args: 'void', result: 'void', keys: 'all', run() {}";
+      return text(
+        `import { defineCommand } from '${index}'; export const one = defineCommand({ name: '${name}', ${rest} })`,
+      );
+    };
+    expect(await refused({ commands: named('mine') })).toBe('no error');
+    expect(await refused({ commands: named('sabtree:atomic') })).toBe('ERR_OPTION');
     expect(await refused({ key: 'f64' })).toBe('ERR_OPTION');
     expect(await refused({ value: 'u32' })).toBe('ERR_OPTION');
     expect(await refused({ model: 'direct' })).toBe('ERR_OPTION');
