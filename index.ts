@@ -7,6 +7,7 @@ export * from './tree.ts';
 export type { KnownCommand } from './workers/command-table.ts';
 export type { Command, CommandName, PointCommand, Result } from './workers/commands.ts';
 export {
+  type CallArguments,
   type CommandContext,
   type CommandDefinition,
   DefinedCommand,

@@ -15,7 +15,8 @@ export interface Core {
   keepable(record: number): number;
   keepNumber(record: number, answered: number, value: number, length: number): void;
   keptNumber(record: number): number;
-  keepResult(record: number, status: number, answered: number, length: number): number;
+  keepResult(record: number, status: number, answered: number, length: number, wanted: number): number;
+  dropResult(client: number, sequence: number): void;
   keptResult(record: number): number;
   keptPayload(record: number): number;
   keepBlob(entry: number, length: number): number;

@@ -20,6 +20,8 @@ export interface KeyOrder {
   take(key: unknown): void;
   /** The key of the two words; only of keys that do not vary in length. */
   restore(low: number, high: number): number | bigint;
+  /** The bytes of the last key taken, as they are stored; valid until the next call. */
+  readonly bytes: Uint8Array;
   /** A key's bytes as they are stored; valid until the next call. @throws ERR_KEY */
   stored(key: unknown): Uint8Array;
   /** The key of such bytes. */
@@ -82,9 +84,13 @@ class FixedOrder implements KeyOrder {
     return this.raw[0];
   }
 
+  get bytes(): Uint8Array {
+    return new Uint8Array(Uint32Array.of(this.low, this.high).buffer, 0, keySize(this.code));
+  }
+
   stored(key: unknown): Uint8Array {
     this.take(key);
-    return new Uint8Array(Uint32Array.of(this.low, this.high).buffer, 0, keySize(this.code));
+    return this.bytes;
   }
 
   keyOf(bytes: Uint8Array): number | bigint {
@@ -100,15 +106,21 @@ class HashedKeys implements KeyOrder {
   low = 0;
   high = 0;
   private readonly code: number;
-  private readonly bytes = new Uint8Array(KEY_PLACE);
+  private readonly own = new Uint8Array(KEY_PLACE);
+  private length = 0;
 
   constructor(code: number) {
     this.code = code;
   }
 
+  get bytes(): Uint8Array {
+    return this.own.subarray(0, this.length);
+  }
+
   take(key: unknown): void {
-    const length = encodeKey(this.code, key, this.bytes, 0);
-    const { bytes } = this;
+    const { own: bytes } = this;
+    const length = encodeKey(this.code, key, bytes, 0);
+    this.length = length;
     let a = 0x9e3779b9 ^ length;
     let b = 0x85ebca6b;
     for (let i = 0; i < length; i++) {
@@ -126,7 +138,8 @@ class HashedKeys implements KeyOrder {
   }
 
   stored(key: unknown): Uint8Array {
-    return this.bytes.subarray(0, encodeKey(this.code, key, this.bytes, 0));
+    this.length = encodeKey(this.code, key, this.own, 0);
+    return this.bytes;
   }
 
   keyOf(bytes: Uint8Array): unknown {
@@ -148,6 +161,17 @@ const other = new Uint8Array(KEY_PLACE);
 export function checkKey(code: number, key: unknown): void {
   if (isVariable(code)) encodeKey(code, key, one, 0);
   else if (!isKey(code, key)) refuseKey(code, key);
+}
+
+/** Bytes that a key takes as it is stored. @throws ERR_KEY */
+export function storedLength(code: number, key: unknown): number {
+  return isVariable(code) ? encodeKey(code, key, one, 0) : keySize(code);
+}
+
+/** An equal key that nobody can change any more. @throws ERR_KEY */
+export function ownKey(code: number, key: unknown): unknown {
+  if (!isVariable(code) || typeof key === 'string') return key;
+  return decodeKey(code, one, 0, encodeKey(code, key, one, 0));
 }
 
 /** Which of two keys comes first: negative, zero or positive. */

@@ -185,8 +185,13 @@ export const KEPT_SEQUENCE = 0;
 export const KEPT_STATUS = 4;
 export const KEPT_LENGTH_SHIFT = 16;
 export const KEPT_PAYLOAD = 8;
-/** Reference of the blob that holds a payload of more than 8 bytes, u64; 0 if there is none. */
+/**
+ * Reference of the blob that holds a payload of more than 8 bytes, u64: its address, 32 bits, the payload's bytes, 16 bits, and
+ * the lowest bits of how often the client's numbers have come round to this place, so that two commands never have the same; 0
+ * if there is none, or if the client has the answer.
+ */
 export const KEPT_BLOB = 16;
+export const KEPT_BLOB_LENGTH = 0xffff;
 export const KEPT_SIZE = 24;
 /** The entry was written. */
 export const KEPT_FILLED = 256;

@@ -88,10 +88,18 @@ export const GENERATIONS = STREAMS_HEADER + 288;
 
 /**
  * What replicas agreed on for a user-defined command: by group, a word for each position of WATCH_TAG_RINGS rings, so that no two
- * commands that any replica may still execute share one. Above the verdict, how often the positions have gone round, plus 1.
+ * commands that are not decided yet share one. Above the verdict, how often the positions have gone round, plus 1.
+ *
+ * A replica that is rebuilt may be further behind. So the places of commands that were given up, which are rare, are noted beside
+ * the words: how many were noted, and 64 bytes on the newest of them, each its position and its group plus 1.
  */
 export const VERDICT_DONE = 0;
 export const VERDICT_GIVEN_UP = 1;
+/** Places that are noted, a power of two; bytes of each, and of all of them. */
+export const GIVEN_UP_PLACES = 1024;
+export const GIVEN_UP_PLACE = 8;
+export const GIVEN_UP_FIRST = 64;
+export const GIVEN_UP_SIZE = GIVEN_UP_FIRST + GIVEN_UP_PLACES * GIVEN_UP_PLACE;
 
 /** Lock of the many-group append: 0, or the holder's code. */
 export const MULTICAST_LOCK = 512;
@@ -257,6 +265,8 @@ export const CLIENT_SEQUENCE = 20;
 export const CLIENT_THREAD = 24;
 /** By replica: the client's thread id in the replica's tree, one byte each; 0 if it is not attached. */
 export const CLIENT_TREE_THREADS = 28;
+/** Number of a command; the client has the answers to all before it. */
+export const CLIENT_ANSWERED = 36;
 /** How a read of one state stands (workers/reading.ts): 0, or one of the READ_ codes; also a futex. */
 export const CLIENT_READ = 40;
 /** Futex the client sleeps on. */

@@ -73,6 +73,14 @@ describe('two replicas', () => {
           () => client.putManySync([1, 2], [1, 2]),
           () => client.putAll([1, 2], [1, 2]),
           () => client.deleteMany([1, 2]),
+          () => client.atomic([['get', 1]]),
+          // Whatever stands before it.
+          ...['batch', 'batchSync'].map((name) => () => {
+            return client[name as 'batch']([
+              ['get', 1],
+              ['put', 1, 1],
+            ]);
+          }),
         ]) {
           expect(await codeOf(call), String(call)).toBe('ERR_DIVERGED');
         }

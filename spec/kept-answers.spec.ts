@@ -575,3 +575,47 @@ describe('a failover, at any place of the stream, with some answers lost', () =>
     },
   );
 });
+
+describe('long results', () => {
+  it('are dropped once the client has them, each by its own number only', () => {
+    const { attachment } = new Replica();
+    const { core } = attachment;
+    const record = core.allocateBlock(SLOT);
+    const words = new Int32Array(attachment.memory.buffer, record, SLOT / 4);
+    const take = (sequence: number) => {
+      words[OPERATION_CLIENT >> 2] = 3;
+      words[OPERATION_SEQUENCE >> 2] = sequence;
+      expect(core.keepable(record)).toBe(STATUS_TRUE);
+    };
+    const isHere = () => core.answerable(record, 1, 1) === STATUS_TRUE;
+    let place = 0;
+    for (const first of [0, 5, -KEPT_PLACES - 1, 0x7fffffff]) {
+      for (let lap = 0; lap < 3; lap++) {
+        const sequence = (first + lap * KEPT_PLACES) | 0;
+        take(sequence);
+        const at = core.keepResult(record, STATUS_TRUE, 0, 5000, 1) >>> 0;
+        // Where the last one stood: that is free, and nothing else is.
+        if (place !== 0) expect(at).toBe(place);
+        place = at;
+        expect(core.keptPayload(record) >>> 0).toBe(at);
+        expect(core.keptResult(record)).toBe(STATUS_TRUE | (5000 << 8));
+        // It counts as answered now; one that comes too late for a command long before finds nothing of its own.
+        take(sequence);
+        core.keepResult(record, STATUS_TRUE, 0, 5000, 1);
+        core.dropResult(3, (sequence - KEPT_PLACES) | 0);
+        core.dropResult(2, sequence);
+        expect(isHere()).toBe(true);
+        core.dropResult(3, sequence);
+        core.dropResult(3, sequence);
+        expect(isHere()).toBe(false);
+      }
+    }
+    // What is not wanted any more is not kept, but that it was carried out is.
+    take(77);
+    expect(core.keepResult(record, STATUS_TRUE, 0, 5000, 0)).toBe(1);
+    expect(isHere()).toBe(false);
+    take(78);
+    expect(core.keepResult(record, STATUS_TRUE, 0, 8, 0)).toBeGreaterThan(1);
+    expect(isHere()).toBe(true);
+  });
+});

@@ -241,18 +241,20 @@ describe('a thread that dies', () => {
   });
 });
 
-describe('memory that runs out', () => {
+describe('streams that are too large', () => {
   it.each([
     ['rings', { groups: 32, ring: 1 << 20 }],
     ['answers', { executors: 32, clients: 200, ring: 1 << 17, maxValue: 1_040_000 }],
-  ])('before a store is open, for %s: it says so', async (_, more) => {
+  ])('for their %s: open says so, and starts nothing', async (_, more) => {
     const options = { key: 'string', value: 'bytes', executors: 1, replicas: 1, memory: '16MB', ...more } as const;
     const error = await open(options).catch((error) => error);
-    expect(error).toMatchObject({ name: 'SabtreeError', code: 'ERR_MEMORY_EXHAUSTED' });
+    expect(error).toMatchObject({ name: 'SabtreeError', code: 'ERR_OPTION' });
     expect(error.value).toBeGreaterThan(2 ** 31);
     expect(started).toEqual([]);
   });
+});
 
+describe('memory that runs out', () => {
   it.each([
     ['smr', 1, 1],
     ['opt-psmr', 2, 1],

@@ -11,10 +11,8 @@ const MODULE = new URL('./support/commands.mjs', import.meta.url);
 const MODELS = modelNames.filter((name) => name !== 'direct');
 
 type Command = Parameters<AnyStore['call']>[0];
-const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven } = commands as unknown as Record<
-  keyof typeof commands,
-  Command
->;
+const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven, linger, isLoaded } =
+  commands as unknown as Record<keyof typeof commands, Command>;
 
 async function opened(options: object): Promise<AnyStore> {
   const store = await open({ key: 'u32', value: 'f64', memory: '32MB', commands: MODULE, ...options } as never);
@@ -32,7 +30,7 @@ async function agree(store: AnyStore): Promise<void> {
 describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
   let store: AnyStore;
   beforeAll(async () => {
-    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 150 });
+    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 1000 });
   });
   afterAll(() => store.close());
 
@@ -94,11 +92,14 @@ describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
       ['key', 'ERR_COMMAND_FAILED'],
       ['value', 'ERR_COMMAND_FAILED'],
       ['range', 'ERR_UNDECLARED_KEY'],
+      ['deep', 'ERR_COMMAND_FAILED'],
     ];
     for (const [how, code] of wanted) expect([how, ((await failure(how)) as SabtreeError).code]).toEqual([how, code]);
     expect(await store.getAll(keys)).toEqual([50, 60, undefined]);
+    expect(await codeOf(() => store.call(lookAround, { deep: true, limit: 2 }))).toBe('ERR_COMMAND_FAILED');
     expect(await failure('well')).toBe('answered 5');
     expect(await store.getAll(keys)).toEqual([-1, -1, -1]);
+    expect(store.status().losses).toBe(0);
     await agree(store);
   });
 
@@ -284,6 +285,48 @@ describe('replicas that are lost', () => {
   );
 });
 
+describe('commands that take their time', () => {
+  test.each(['smr', 'pipelined', 'sdpe', 'execute-verify', 'opt-psmr', 'keyed'] as const)(
+    '%s: however many come behind one another, nobody is taken for stalled',
+    async (model) => {
+      const store = await opened({ model, executors: 2, replicas: 2, stallTimeout: 1500, commandTimeout: 1400 });
+      try {
+        const give = (ms: number) => store.call(linger, { key: 1, ms });
+        const all = Array.from({ length: 14 }, () => give(250));
+        // More is to be read, and those who have nothing to do sleep meanwhile.
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        for (let i = 0; i < 3; i++) all.push(give(0));
+        await inTime('calls', Promise.all(all));
+        expect(store.status().losses).toBe(0);
+        expect(await store.get(1)).toBe(all.length);
+      } finally {
+        await store.close();
+      }
+    },
+  );
+});
+
+test.each(['keyed', 'pipelined', 'sdpe', 'execute-verify'] as const)(
+  '%s: a change is told of when its command is done, and not when those behind it are',
+  async (model) => {
+    const store = await opened({ model, executors: 2, replicas: 2 });
+    const changes = store.changes();
+    let answered = 0;
+    const all = Array.from({ length: 6 }, () => store.call(linger, { key: 1, ms: 300 }).then(() => answered++));
+    expect(await inTime('a change', changes.next())).toMatchObject({ value: { key: 1, value: 1 } });
+    expect(answered).toBeLessThan(4);
+    await inTime('calls', Promise.all(all));
+    await changes.return();
+    await store.close();
+  },
+);
+
+test('globals that Node.js loads on first use are there before: a stopped command cannot leave them half loaded', async () => {
+  const store = await opened({ model: 'smr', replicas: 1 });
+  expect(await store.call(isLoaded, ['perf_hooks', 'internal/crypto/webcrypto'])).toBe(true);
+  await store.close();
+});
+
 describe('one verdict for all replicas', () => {
   test('what is given up elsewhere takes no effect, and those behind it have seen nothing of it', async () => {
     const store = await opened({ model: 'smr', replicas: 2 });
@@ -364,6 +407,39 @@ describe('one verdict for all replicas', () => {
       }
     }
   });
+
+  test('what was said holds however far a replica is behind, and a late word changes nothing', () => {
+    const shape = { groups: 2, executors: 2, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, calls: true };
+    for (const start of [0, 0x7ffff000, -3000]) {
+      const streams = Streams.create({ ...shape, start });
+      const said = (i: number, group: number) => ((i + group) % 40 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
+      for (let i = 0; i < 10_000; i++) {
+        for (const group of [0, 1]) streams.decide(group, (start + i) | 0, said(i, group));
+      }
+      for (let i = 0; i < 10_000; i++) {
+        for (const group of [0, 1]) {
+          const late = streams.decide(group, (start + i) | 0, 1 - said(i, group));
+          expect([start, i, group, late]).toEqual([start, i, group, said(i, group)]);
+        }
+      }
+    }
+  });
+
+  test.each(['sdpe', 'sdpe-pairwise'] as const)('%s: nobody gets far ahead of a slow command', async (model) => {
+    const store = await opened({ model, executors: 2, replicas: 2, ring: 256, commandTimeout: 0 });
+    try {
+      let others = 0;
+      const slow = store.call(linger, { key: 1, ms: 1000 });
+      const rest = Array.from({ length: 4000 }, () => store.call(linger, { key: 2, ms: 0 }).then(() => others++));
+      await inTime('the slow one', slow);
+      // Each takes two slots at least; two rings and what is in hand may go by.
+      expect(others).toBeLessThan(400);
+      await inTime('the others', Promise.all(rest));
+      await agree(store);
+    } finally {
+      await store.close();
+    }
+  });
 });
 
 describe('a log', () => {
@@ -416,6 +492,15 @@ describe('what is refused', () => {
     expect(await refused({ commands: text('throw new Error(1)') })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('throw undefined') })).toBe('ERR_OPTION');
     expect(await refused({ commands: text('export const nothing = 1') })).toBe('ERR_OPTION');
+    const index = new URL('../dist/index.js', import.meta.url);
+    const named = (name: string) => {
+      const rest = "key: 'u32', value: 'f64', args: 'void', result: 'void', keys: 'all', run() {}";
+      return text(
+        `import { defineCommand } from '${index}'; export const one = defineCommand({ name: '${name}', ${rest} })`,
+      );
+    };
+    expect(await refused({ commands: named('mine') })).toBe('no error');
+    expect(await refused({ commands: named('sabtree:atomic') })).toBe('ERR_OPTION');
     expect(await refused({ key: 'f64' })).toBe('ERR_OPTION');
     expect(await refused({ value: 'u32' })).toBe('ERR_OPTION');
     expect(await refused({ model: 'direct' })).toBe('ERR_OPTION');
@@ -492,5 +577,21 @@ test('types follow the schemas', async () => {
     return result;
   };
   expect(calls).toBeTypeOf('function');
+  const bare = defineCommand({
+    name: 'bare',
+    key: 'u32',
+    value: 'f64',
+    args: 'void',
+    result: 'f64',
+    keys: 'all',
+    run: () => 1,
+  });
+  const none = () => {
+    // @ts-expect-error: it takes nothing
+    void store.call(bare, 1);
+    const result: Promise<number> = store.call(bare);
+    return result;
+  };
+  expect(none).toBeTypeOf('function');
   await store.close();
 });

@@ -34,13 +34,15 @@ import {
 import { agree } from './support/trees.ts';
 import { SCALARS, type ValueKind } from './support/values.ts';
 import * as varying from './support/varying-commands.mjs';
-import { twice as bytesTwice } from './support/varying-commands-bytes.mjs';
-import { twice as tupleTwice } from './support/varying-commands-tuple.mjs';
+import { fill as bytesFill, twice as bytesTwice } from './support/varying-commands-bytes.mjs';
+import { fill as tupleFill, twice as tupleTwice } from './support/varying-commands-tuple.mjs';
 
 type Command = Parameters<AnyStore['call']>[0];
 const { move, tidy, lengths } = varying as unknown as Record<'move' | 'tidy' | 'lengths', Command>;
 const twiceBytes = bytesTwice as unknown as Command;
 const twiceTuple = tupleTwice as unknown as Command;
+const fillBytes = bytesFill as unknown as Command;
+const fillTuple = tupleFill as unknown as Command;
 
 const ORDERED = modelNames.filter((name) => name !== 'direct');
 const stores: AnyStore[] = [];
@@ -217,6 +219,36 @@ describe('ranges', () => {
   });
 });
 
+describe('many keys at once', () => {
+  it('are as many as fit into a command, short ones by the thousand', async () => {
+    for (const key of ['string', 'u32'] as const) {
+      const store = await opened({ key, model: 'opt-psmr' });
+      const keys = Array.from({ length: 1300 }, (_, i) => (key === 'u32' ? i : `k${i}`)) as never[];
+      expect(
+        await store.putAll(
+          keys,
+          keys.map(() => 1),
+        ),
+      ).toBe(keys.length);
+      expect(new Set(await store.atomic(keys.map((one) => ['compareAndSet', one, 1, 2] as const)))).toEqual(
+        new Set([true]),
+      );
+      expect(await store.compareAndSetAll(keys.map((one) => [one, 2, 3] as const))).toBe(true);
+      expect(new Set(await store.getAll(keys))).toEqual(new Set([3]));
+    }
+  });
+
+  it('and what they change has to fit, or nothing of it is done', async () => {
+    const store = await opened({ value: 'f64', model: 'keyed', ring: 65_536, memory: '64MB' });
+    const puts = (n: number) => Array.from({ length: n }, (_, i) => ['put', i.toString(36) as never, i] as const);
+    // A megabyte of changes: 40 bytes each.
+    expect(await codeOf(() => store.atomic(puts(27_000)))).toBe('ERR_TOO_LARGE');
+    expect(await store.count()).toBe(0);
+    expect(new Set(await store.atomic(puts(26_000)))).toEqual(new Set([true]));
+    expect(await store.count()).toBe(26_000);
+  });
+});
+
 describe('wrong arguments', () => {
   it('are refused, and nothing is written', async () => {
     const store = await opened({ model: 'opt-psmr', maxValue: 1000 });
@@ -280,6 +312,18 @@ describe('wrong arguments', () => {
     expect(await store.put(key, 'x'.repeat(997))).toBe(true);
   });
 
+  it('and sizes whose streams would be too large', async () => {
+    const large = { value: 'bytes', model: 'keyed', maxValue: 1_040_000, ring: 131_072, replicas: 1 };
+    for (const clients of [64, 200]) {
+      expect(await codeOf(() => opened({ ...large, executors: 8, clients }))).toBe('ERR_OPTION');
+    }
+    const store = await opened({ ...large, executors: 2, clients: 8 });
+    const value = new Uint8Array(1_040_000).fill(7);
+    expect(await store.put('k' as never, value as never)).toBe(true);
+    expect(await store.get('k' as never)).toEqual(value);
+    expect(await codeOf(() => store.put('k' as never, new Uint8Array(1_040_001)))).toBe('ERR_TOO_LARGE');
+  });
+
   it('what was taken before a command that turns out wrong is carried out, and nobody waits for ever', async () => {
     for (const key of ['string', 'u32'] as const) {
       const store = await opened({ key, value: 'f64', model: 'keyed' });
@@ -294,6 +338,60 @@ describe('wrong arguments', () => {
       await until('all before', () => store.tree.size === 599);
       await inTime('close', store.close());
     }
+  });
+
+  it('a key that changes once a command was given is the one that it was then', async () => {
+    for (const key of ['bytes', 'tuple'] as const) {
+      const store = await opened({ key, value: 'u32', model: 'keyed', executors: 4, ring: 256 });
+      const one = (key === 'bytes' ? Uint8Array.of(0, 0) : [0, [0]]) as unknown as [number, number | [number]];
+      const set = (n: number) => {
+        one[0] = n >> 8;
+        if (key === 'bytes') one[1] = n & 255;
+        else (one[1] as [number])[0] = n & 255;
+      };
+      const copy = () => structuredClone(one) as never;
+      // Far more than has room at once: the first of two writes of a key waits, and the object changes meanwhile.
+      const done: Promise<unknown>[] = [];
+      for (let n = 0; n < 4000; n++) {
+        set(n);
+        done.push(store.put(one as never, 1), store.put(copy(), 2));
+      }
+      done.push(store.getAll([one as never, copy()]));
+      set(0);
+      (one as unknown[])[1] = key === 'bytes' ? 7 : {};
+      await inTime('puts', Promise.all(done));
+      expect(await done[done.length - 1]).toEqual([2, 2]);
+      const all = await store.range();
+      expect(all).toHaveLength(4000);
+      expect(new Set(all.map(([, value]) => value))).toEqual(new Set([2]));
+      expect(new Set((await store.digests()).map(({ digest }) => digest)).size).toBe(1);
+    }
+  });
+
+  it('keys of a command that look different each time they are looked at are taken as they were first', async () => {
+    const module = new URL('./support/varying-commands.mjs', import.meta.url);
+    const store = await opened({ model: 'keyed', executors: 4, commands: module });
+    let looks = 0;
+    const odd = new Proxy(['a'], {
+      get: (all, name) => (name === '0' ? (looks++ === 0 ? 'a' : 'b') : all[name as never]),
+    });
+    const command = { ...lengths, keys: () => odd } as unknown as Command;
+    expect(await store.call(command, ['a'] as never)).toBe('-1');
+    expect(looks).toBe(1);
+    const huge = { ...lengths, keys: () => ({ length: 2 ** 40 }) } as unknown as Command;
+    expect(await codeOf(() => store.call(huge, ['a'] as never))).toBe('ERR_TOO_LARGE');
+  });
+
+  it('an answer that cannot be decoded is an error of that call alone', async () => {
+    const module = new URL('./support/varying-commands.mjs', import.meta.url);
+    const store = await opened({ model: 'keyed', commands: module });
+    const decode = () => {
+      throw new Error('no such thing');
+    };
+    const command = { ...lengths, result: { ...lengths.result, decode } } as unknown as Command;
+    const calls = [command, lengths].map((one) => codeOf(() => store.call(one, ['a'] as never)));
+    expect(await inTime('calls', Promise.all(calls))).toEqual(['ERR_VALUE', 'no error']);
+    expect(await store.put('a' as never, 1)).toBe(true);
   });
 
   it('answers that are too long for one are refused, and what would have written has not', async () => {
@@ -438,19 +536,57 @@ describe('user-defined commands', () => {
   it('with keys of bytes and tuples know equal keys of equal ones', async () => {
     const others = new URL('./support/varying-commands.mjs', import.meta.url);
     expect(await codeOf(() => opened({ key: 'bytes', value: 'f64', commands: others }))).toBe('ERR_OPTION');
-    for (const [name, key, command] of [
-      ['bytes', Uint8Array.of(1, 255), twiceBytes],
-      ['tuple', ['a', 1, [true]], twiceTuple],
+    for (const [name, key, command, fill, filled] of [
+      ['bytes', Uint8Array.of(1, 255), twiceBytes, fillBytes, [0, 2, 4].map((i) => [Uint8Array.of(i), i])],
+      ['tuple', ['a', 1, [true]], twiceTuple, fillTuple, [0, 2, 4].map((i) => [[i, [i]], i])],
     ] as const) {
       const own = new URL(`./support/varying-commands-${name}.mjs`, import.meta.url);
       const store = await opened({ key: name, value: 'f64', commands: own });
       expect(await store.call(command, key)).toBe(2);
       expect(await store.get(key as never)).toBe(2);
+      await store.delete(key as never);
+      // A key is the one that it was when it was written.
+      await store.call(fill, 5);
+      expect(await store.range()).toEqual(filled);
     }
   });
 });
 
 describe('memory', () => {
+  it.each(['keyed', 'sdpe', 'execute-verify'] as const)(
+    '%s: long answers of commands that write are kept until the client has them, and no longer',
+    async (model) => {
+      const store = await opened({ model, value: 'bytes', memory: '24MB', executors: 2, replicas: 3 });
+      const long = new Uint8Array(10_000).fill(1);
+      await store.putAll(['a', 'b', 'c'] as never[], [long, long, long] as never[]);
+      const answers = async (rounds: number) => {
+        for (let round = 0; round < rounds; round++) {
+          const batch = Array.from({ length: 10 }, (_, i) =>
+            store.atomic([
+              ['put', `k${i}` as never, long.subarray(0, i) as never],
+              ['get', 'a' as never],
+              ['get', 'b' as never],
+              ['get', 'c' as never],
+            ]),
+          );
+          for (const [, ...got] of await inTime('answers', Promise.all(batch))) {
+            expect(got.map((one) => Buffer.compare(one as Uint8Array, long))).toEqual([0, 0, 0]);
+          }
+        }
+      };
+      await answers(20);
+      const before = store.handle.memories.map((memory) => memory.buffer.byteLength);
+      await answers(60);
+      await store.kill(store.status().home);
+      await answers(30);
+      await until('it is rebuilt', () => store.status().rebuilds === 1);
+      await answers(30);
+      const after = store.handle.memories.map((memory) => memory.buffer.byteLength);
+      for (const [i, bytes] of after.entries()) expect(bytes - before[i]).toBeLessThan(4_000_000);
+      await agreeOnReplicas(store, [...store.tree.range()] as never);
+    },
+  );
+
   it('does not grow while values of all lengths are overwritten and deleted', async () => {
     const store = await opened({ model: 'keyed', value: 'bytes', memory: '24MB', executors: 1, replicas: 2 });
     const keys = Array.from({ length: 50 }, (_, i) => `k${i}`) as never[];
@@ -469,6 +605,15 @@ describe('memory', () => {
     for (const { replica } of await store.digests())
       expect(store.replica(replica).check().entries).toBe(store.tree.size);
   });
+});
+
+it('a client keeps nothing of what was answered', async () => {
+  const store = await opened({ model: 'keyed', value: 'bytes', maxValue: 100_000, ring: 16_384 });
+  const value = new Uint8Array(100_000) as never;
+  for (let i = 0; i < 20; i++) await store.put(`k${i}` as never, value);
+  const { records, invocations } = store.client as unknown as Record<'records' | 'invocations', unknown[]>;
+  expect(records.filter((one) => one !== undefined)).toHaveLength(0);
+  expect(invocations.filter((one) => one !== undefined)).toHaveLength(0);
 });
 
 describe('types', () => {

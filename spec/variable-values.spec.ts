@@ -5,7 +5,7 @@
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
 import { resetTree } from '../dist/engine/reset.js';
-import { SharedTree } from '../dist/index.js';
+import { SabtreeError, SharedTree } from '../dist/index.js';
 import { type Random, seeded } from './support/random.ts';
 import { runThreads } from './support/threads.ts';
 
@@ -230,6 +230,8 @@ describe('types', () => {
     ['json', undefined],
     ['json', [1, 2n ** 64n]],
     ['json', { low: -(2n ** 63n) - 1n }],
+    ['json', { at: [new Date(Number.NaN)] }],
+    ['json', JSON.parse('{"a":{"__proto__":1}}')],
     ['json', () => 1],
     ['json', 'lone \ud800'],
     ['json', { 'lone \udc00': 1 }],
@@ -266,6 +268,27 @@ describe('types', () => {
     expect(Buffer.compare(tree.first()?.[1] as Uint8Array, value)).toBe(0);
     tree.check();
   });
+});
+
+it('a JSON value that is encoded while another one is has the same rules', () => {
+  const tree = SharedTree.create({ key: 'u32', value: 'json', memory: '16MB' });
+  const codes = new Set<string>();
+  const outer = {
+    get inner() {
+      for (const wrong of [2n ** 64n, new Date(Number.NaN)]) {
+        try {
+          tree.put(2, wrong);
+          codes.add('no error');
+        } catch (failure) {
+          codes.add(failure instanceof SabtreeError ? failure.code : String(failure));
+        }
+      }
+      return 1;
+    },
+  };
+  tree.put(1, outer);
+  expect([...codes]).toEqual(['ERR_VALUE']);
+  expect([...tree]).toEqual([[1, { inner: 1 }]]);
 });
 
 it('every byte of a value counts in the digest', () => {

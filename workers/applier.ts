@@ -54,6 +54,7 @@ import {
   STOP_OTHER,
 } from '../layout/operation.ts';
 import {
+  CLIENT_ANSWERED,
   COUNTER_COMMANDS,
   COUNTER_SUPPRESSED,
   COUNTERS,
@@ -103,6 +104,8 @@ export class Applier {
   private readonly order: KeyOrder;
   private readonly payload = new Uint8Array(PAYLOAD);
   private readonly calls: CallRunner | undefined;
+  /** By client, numbers of its commands whose long results this thread keeps, oldest first. */
+  private readonly long = new Map<number, number[]>();
 
   /**
    * Make it after everything of this thread was allocated: allocating may move the memory's end.
@@ -368,9 +371,36 @@ export class Applier {
   }
 
   private keepResult(address: number, status: number, answered: boolean, payload: Uint8Array): void {
-    const at = this.attachment.core.keepResult(address, status, answered ? 1 : 0, payload.length) >>> 0;
+    const { words, attachment } = this;
+    const client = words[(address + OPERATION_CLIENT) >> 2];
+    const sequence = words[(address + OPERATION_SEQUENCE) >> 2];
+    const long = payload.length > 8;
+    const wanted = !long || this.isAwaited(client, sequence);
+    const { core } = attachment;
+    const at = core.keepResult(address, status, answered ? 1 : 0, payload.length, wanted ? 1 : 0) >>> 0;
     if (at === 0) this.refuseStop(STOP_NO_MEMORY);
     if (at > 1) this.upTo(at + payload.length).set(payload, at);
+    if (long) this.dropAnswered(client);
+    if (long && at > 1) this.long.get(client)?.push(sequence) ?? this.long.set(client, [sequence]);
+  }
+
+  /** Whether a client may still ask what a command came to. */
+  private isAwaited(client: number, sequence: number): boolean {
+    const { words } = this.streams;
+    return ((sequence - Atomics.load(words, (this.streams.client(client) + CLIENT_ANSWERED) >> 2)) | 0) >= 0;
+  }
+
+  /**
+   * Gives back what this thread keeps of a client's long results and the client has. What it has not fits into its reply rings;
+   * so what all of them have kept stays small.
+   */
+  private dropAnswered(client: number): void {
+    const kept = this.long.get(client);
+    if (kept === undefined) return;
+    let over = 0;
+    while (over < kept.length && !this.isAwaited(client, kept[over]))
+      this.attachment.core.dropResult(client, kept[over++]);
+    if (over > 0) kept.splice(0, over);
   }
 
   /** The replica's memory, which must reach to `end`: blobs are made where it has grown. */

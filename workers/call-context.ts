@@ -4,12 +4,10 @@
  */
 import type { Attachment } from '../engine/attachment.ts';
 import { SabtreeError, show } from '../engine/errors.ts';
-import { checkKey, compareKeys, keyIdentity } from '../engine/key-order.ts';
-import { isVariable } from '../engine/keys.ts';
+import { checkKey, compareKeys, keyIdentity, ownKey, storedLength } from '../engine/key-order.ts';
 import { RangeIterator, type RangeOptions, RangeWalk, rangeOf } from '../engine/range.ts';
 import { prefixRange } from '../engine/variable-keys.ts';
 import { OP_DELETE, OP_PUT } from '../layout/operation.ts';
-import { MAX_KEY_BYTES } from '../layout/slotted.ts';
 import { CHANGE_KEY } from '../layout/watch.ts';
 import { type CallRecord, type Payload, randomFrom } from './call-record.ts';
 import type { CommandContext } from './define-command.ts';
@@ -21,10 +19,14 @@ export interface Write {
   readonly bytes: Uint8Array | undefined;
 }
 
-/** What every change of a command takes beside its value, in bytes: its head, its key, and what fills up the value. */
-const CHANGE_OVERHEAD = CHANGE_KEY + 16;
-/** The same where keys vary in length. */
-const VARYING_OVERHEAD = CHANGE_KEY + MAX_KEY_BYTES + 8;
+/** Bytes that a key or a value of so many bytes takes in a change (layout/watch.ts). */
+const padded = (length = 0) => (length + 7) & ~7;
+
+/** Whether calls were nested too deeply: that is the command's fault, wherever it is noticed. */
+function isStackOverflow(error: unknown): boolean {
+  const { name, message } = error as Error;
+  return (name === 'RangeError' && message.includes('call stack')) || name === 'InternalError';
+}
 
 /** One run of a command. */
 export class CallContext implements CommandContext<unknown, unknown> {
@@ -46,7 +48,6 @@ export class CallContext implements CommandContext<unknown, unknown> {
   private next: (() => number) | undefined;
   private readonly earlier: ReadonlyMap<unknown, Write>;
   private room: number;
-  private readonly overhead: number;
   private over = false;
 
   /**
@@ -66,7 +67,6 @@ export class CallContext implements CommandContext<unknown, unknown> {
     this.keys = call.keys ?? [];
     const { keyCode } = attachment;
     this.declared = call.keys && new Set(call.keys.map((key) => keyIdentity(keyCode, key)));
-    this.overhead = isVariable(keyCode) ? VARYING_OVERHEAD : CHANGE_OVERHEAD;
     this.readOnly = readOnly;
     this.time = call.time;
     this.seed = call.seed;
@@ -90,16 +90,23 @@ export class CallContext implements CommandContext<unknown, unknown> {
 
   put(key: unknown, value: unknown): boolean {
     this.refuseWriting();
-    const fresh = !this.has(key);
-    this.write(key, this.values.encode(value).slice());
+    const own = this.own(key);
+    const fresh = !this.has(own);
+    this.write(own, this.values.encode(value).slice());
     return fresh;
   }
 
   delete(key: unknown): boolean {
     this.refuseWriting();
-    const there = this.has(key);
-    if (there) this.write(key, undefined);
+    const own = this.own(key);
+    const there = this.has(own);
+    if (there) this.write(own, undefined);
     return there;
+  }
+
+  /** The key as it is now: the command may change the object, and its writes take effect later. */
+  private own(key: unknown): unknown {
+    return ownKey(this.attachment.keyCode, key);
   }
 
   range(options?: RangeOptions<unknown>): [unknown, unknown][] {
@@ -112,7 +119,7 @@ export class CallContext implements CommandContext<unknown, unknown> {
     const { limit } = range;
     // As many more as those writes may hide. Wrong bounds are refused here, and are the command's fault.
     const walk = new RangeWalk(attachment, { ...range, limit: limit + writes.size + earlier.size });
-    const entries = this.guard(() => this.decoded([...new RangeIterator<unknown, unknown>(walk)]));
+    const entries = this.decoded(this.guard(() => [...new RangeIterator<unknown, unknown>(walk)]));
     if (writes.size + earlier.size === 0) return entries;
     return this.merge(entries, new Map([...earlier, ...writes]), options ?? {}).slice(0, limit);
   }
@@ -127,12 +134,13 @@ export class CallContext implements CommandContext<unknown, unknown> {
     return this.guard(() => readBytes(this.attachment, key));
   }
 
-  /** Writes a value's bytes; undefined removes the entry, which is there. */
+  /** Writes a value's bytes; undefined removes the entry, which is there. The key must not change any more. */
   write(key: unknown, bytes: Uint8Array | undefined): void {
     const id = this.touch(key);
     const before = this.writes.get(id);
-    this.room -= (bytes?.length ?? 0) - (before?.bytes?.length ?? 0) + (before === undefined ? this.overhead : 0);
-    if (this.room < 0) throw this.fail('ERR_COMMAND_FAILED', 'it writes more than fits into one command', key);
+    const head = before === undefined ? CHANGE_KEY + padded(storedLength(this.attachment.keyCode, key)) : 0;
+    this.room -= head + padded(bytes?.length) - padded(before?.bytes?.length);
+    if (this.room < 0) throw this.fail('ERR_TOO_LARGE', 'it writes more than fits into one command', key);
     this.writes.set(id, { key, bytes });
   }
 
@@ -165,7 +173,11 @@ export class CallContext implements CommandContext<unknown, unknown> {
   }
 
   /** The command has failed, also if it catches this. */
-  private fail(code: 'ERR_UNDECLARED_KEY' | 'ERR_COMMAND_FAILED', message: string, value: unknown): SabtreeError {
+  private fail(
+    code: 'ERR_UNDECLARED_KEY' | 'ERR_COMMAND_FAILED' | 'ERR_TOO_LARGE',
+    message: string,
+    value: unknown,
+  ): SabtreeError {
     this.fault ??= new SabtreeError(code, message, value);
     return this.fault;
   }
@@ -175,7 +187,7 @@ export class CallContext implements CommandContext<unknown, unknown> {
     try {
       return read();
     } catch (error) {
-      this.broken ??= error;
+      if (!isStackOverflow(error)) this.broken ??= error;
       throw error;
     }
   }

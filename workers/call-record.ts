@@ -119,8 +119,8 @@ export function commandHash(name: string): number {
 /** A command as its caller gives it. `invocation` makes it. */
 export interface Invocation {
   readonly command: Pick<RunnableCommand, 'name' | 'hash' | 'readOnly' | 'result'>;
-  /** The keys that it may touch. */
-  readonly keys: ArrayLike<unknown> | 'all';
+  /** The keys that it may touch: two words of each (KeyOrder), as the keys were when the command was given. */
+  readonly keys: readonly number[] | 'all';
   /** The keys' own bytes, if keys vary in length; then those of the arguments. */
   readonly bytes: Uint8Array;
   /** Most bytes of its result. */
@@ -131,28 +131,34 @@ const scratch = new Bytes();
 
 /**
  * A command with keys and arguments. (Where keys vary in length, their bytes go before the arguments; what stands in the keys'
- * place of the record is then a hash of each.)
+ * place of the record is then a hash of each.) Neither is looked at any more once this returns.
  * @throws ERR_KEY
  */
 export function invocation(
   order: KeyOrder,
   command: Invocation['command'],
-  keys: Invocation['keys'],
+  keys: ArrayLike<unknown> | 'all',
   args: Uint8Array,
   bound: number,
 ): Invocation {
-  if (!order.varies || keys === 'all') return { command, keys, bytes: ownBytes(args), bound };
+  if (keys === 'all') return { command, keys: 'all', bytes: ownBytes(args), bound };
   // Looking at the keys may run code of the caller's, which may give other commands: so it comes first.
   const all = Array.from(keys);
+  const words: number[] = [];
   scratch.clear();
-  for (const key of all) scratch.block(order.stored(key));
+  for (const key of all) {
+    order.take(key);
+    words.push(order.low, order.high);
+    if (order.varies) scratch.block(order.bytes);
+  }
+  if (!order.varies) return { command, keys: words, bytes: ownBytes(args), bound };
   scratch.rest(args);
-  return { command, keys, bytes: ownBytes(scratch.written), bound };
+  return { command, keys: words, bytes: ownBytes(scratch.written), bound };
 }
 
 /** Bytes of its record. */
 export function callBytes({ keys, bytes }: Invocation): number {
-  return MANY_KEYS + 8 * (keys === 'all' ? 0 : keys.length) + CALL_ARGUMENTS + bytes.length;
+  return MANY_KEYS + 4 * (keys === 'all' ? 0 : keys.length) + CALL_ARGUMENTS + bytes.length;
 }
 
 /** Writes keys in stored order, as the operations on several keys have them. @throws ERR_KEY */
@@ -165,14 +171,15 @@ export function writeKeys(words: Int32Array, record: number, order: KeyOrder, ke
   }
 }
 
-/** Writes all of a record but its header. @throws ERR_KEY */
-export function writeCall(views: ByteViews, record: number, order: KeyOrder, call: Invocation): void {
+/** Writes all of a record but its header. */
+export function writeCall(views: ByteViews, record: number, call: Invocation): void {
   const { command, keys, bytes } = call;
   const { i32, f64, u8 } = views;
-  if (keys === 'all') i32[(record + MANY_COUNT) >> 2] = CALL_ALL_KEYS;
-  else writeKeys(i32, record, order, keys);
+  const words = keys === 'all' ? [] : keys;
+  i32[(record + MANY_COUNT) >> 2] = keys === 'all' ? CALL_ALL_KEYS : words.length / 2;
   i32[(record + CALL_COMMAND) >> 2] = command.hash;
-  const tail = record + MANY_KEYS + (keys === 'all' ? 0 : keys.length) * 8;
+  i32.set(words, (record + MANY_KEYS) >> 2);
+  const tail = record + MANY_KEYS + words.length * 4;
   f64[(tail + CALL_TIME) >> 3] = Date.now();
   i32[(tail + CALL_SEED) >> 2] = Math.random() * 4294967296;
   i32[(tail + CALL_SEED + 4) >> 2] = Math.random() * 4294967296;

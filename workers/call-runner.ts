@@ -57,12 +57,21 @@ const NO_BYTES = new Uint8Array(0);
 /** The command that runs in this thread now: what the clock and the dice of the language answer. */
 let running: CallContext | undefined;
 
-/** In an executor's thread only commands are foreign: while one runs, time and chance are those of the command. */
+/**
+ * In an executor's thread only commands are foreign: while one runs, time and chance are those of the command. Called before the
+ * commands' modules are imported, for libraries keep what they find of these.
+ */
 export function tameClocks(): void {
   const { random } = Math;
   const { now } = Date;
   Math.random = () => (running === undefined ? random() : running.random());
   Date.now = () => (running === undefined ? now() : running.time);
+  globalThis.Date = new Proxy(Date, {
+    // Without arguments it is the present, as a date; called as a function, as a text.
+    construct: (target, args, made) => Reflect.construct(target, args.length === 0 ? [target.now()] : args, made),
+    apply: (target) => new target(target.now()).toString(),
+  });
+  Date.prototype.constructor = Date;
 }
 
 /** One thread's way to run commands. */

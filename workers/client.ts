@@ -53,6 +53,7 @@ import {
   STATUS_TRUE,
 } from '../layout/operation.ts';
 import {
+  CLIENT_ANSWERED,
   CLIENT_FREE,
   CLIENT_GENERATION,
   CLIENT_LEAVING,
@@ -200,6 +201,8 @@ export class Client implements CommandClient {
   private readonly beside: readonly number[];
 
   private sequence: number;
+  /** All commands before it are answered. */
+  private answered: number;
   private readonly sinks: (Sink | undefined)[] = new Array(WINDOW);
   private readonly indices = new Uint32Array(WINDOW);
   private readonly ops = new Uint8Array(WINDOW);
@@ -276,6 +279,8 @@ export class Client implements CommandClient {
     this.rawKey = new ByteViews(8);
     // The slot's next client counts on where the last one ended, so that nothing of that one is mistaken.
     this.sequence = Atomics.load(this.words, (streams.client(this.id) + CLIENT_SEQUENCE) >> 2);
+    this.answered = this.sequence;
+    Atomics.store(this.words, (streams.client(this.id) + CLIENT_ANSWERED) >> 2, this.answered);
     this.survives = streams.shape.replicas > 1;
     this.epoch = Atomics.load(this.words, STREAMS_EPOCH >> 2) & ~1;
     const limits = limitsOf(streams, keyCode, values);
@@ -294,6 +299,11 @@ export class Client implements CommandClient {
   /** Refuses what the store does not take now. @throws ERR_CLOSED, ERR_REPLICAS_LOST, ERR_DIVERGED and the like */
   private admit(op: number): void {
     if (!this.open) throw this.closedError();
+    this.refuseWrite(op);
+  }
+
+  /** Refuses writes while the store only answers reads. @throws ERR_DIVERGED */
+  private refuseWrite(op: number): void {
     if (this.words[STREAMS_STATE >> 2] === STATE_READ_ONLY && writes(op)) throw stateError(this.streams);
   }
 
@@ -323,7 +333,7 @@ export class Client implements CommandClient {
       group = groupOf(this.order.low, this.order.high, streams.shape.groups, this.localBits);
       if (!this.model.toAllGroups(op)) to = 0;
     } else if ((many || called) && call.key !== 'all' && !this.model.toAllGroups(writes(op) ? OP_PUT : OP_GET)) {
-      const own = this.groupsOf(call.key as Column);
+      const own = called ? this.groupsOfWords(called.keys as readonly number[]) : this.groupsOf(call.key as Column);
       to = this.besides(own);
       group = lowestOf(to);
       // A user-defined command with keys of one group: its executor carries it out alone, in its place of that stream.
@@ -367,7 +377,7 @@ export class Client implements CommandClient {
         if (op === OP_COMPARE_AND_SET) values.encode(box, at + OPERATION_VALUE + valueRoom, call.expected);
       }
     } else if (called) {
-      writeCall(box, at, this.order, called);
+      writeCall(box, at, called);
     } else if (many) {
       this.putColumns(box, at, call.key as Column, op === OP_PUT_ALL ? (call.value as Column) : undefined);
     } else if (op === OP_RANGE || (op === OP_COUNT && range !== undefined)) {
@@ -414,13 +424,21 @@ export class Client implements CommandClient {
 
   /** The groups of keys, as a bit set. @throws ERR_KEY */
   private groupsOf(keys: Column): number {
-    const { order, localBits, streams } = this;
-    // Without any key a command still needs a place.
-    let own = keys.length === 0 ? 1 : 0;
+    const { order } = this;
+    const words: number[] = [];
     for (let i = 0; i < keys.length; i++) {
       order.take(keys[i]);
-      own |= 1 << groupOf(order.low, order.high, streams.shape.groups, localBits);
+      words.push(order.low, order.high);
     }
+    return this.groupsOfWords(words);
+  }
+
+  /** The same of their words. */
+  private groupsOfWords(words: readonly number[]): number {
+    const { groups } = this.streams.shape;
+    // Without any key a command still needs a place.
+    let own = words.length === 0 ? 1 : 0;
+    for (let i = 0; i < words.length; i += 2) own |= 1 << groupOf(words[i], words[i + 1], groups, this.localBits);
     return own;
   }
 
@@ -627,7 +645,19 @@ export class Client implements CommandClient {
         count++;
       }
     }
+    if (count > 0) this.tellAnswered();
     return count;
+  }
+
+  /** Says up to where everything is answered: replicas need not keep long answers before it any longer. */
+  private tellAnswered(): void {
+    const { sinks, sequence } = this;
+    const before = this.answered;
+    while (this.answered !== sequence && sinks[this.answered & (WINDOW - 1)] === undefined) {
+      this.answered = (this.answered + 1) | 0;
+    }
+    if (this.answered === before) return;
+    Atomics.store(this.words, (this.streams.client(this.id) + CLIENT_ANSWERED) >> 2, this.answered);
   }
 
   /** Gives a reply to whoever waits for it. A reply that nobody waits for (a second one) is left aside. */
@@ -636,6 +666,8 @@ export class Client implements CommandClient {
     const sink = this.sinks[place];
     if (sink === undefined || this.sequences[place] !== sequence >>> 0) return;
     this.sinks[place] = undefined;
+    // Nobody sends it again; some are large.
+    this.records[place] = undefined;
     this.outstanding--;
     this.sampler.end(sequence);
     // In a one-stream model any thread may answer, so the sum over all of them is bounded instead of each.
@@ -660,10 +692,21 @@ export class Client implements CommandClient {
   /** Gives the result of a user-defined command, or why it failed. */
   private settleCall(sink: Sink, index: number, status: number, place: number, payload: Uint8Array): void {
     const { command } = this.invocations[place] as Invocation;
+    const { name } = command;
     this.invocations[place] = undefined;
-    if (status === STATUS_TRUE) sink.settle(index, command.result.decode(payload));
-    else if (status === STATUS_COMMAND_FAILED) sink.refuse(index, decodeFailure(payload));
-    else sink.refuse(index, new SabtreeError('ERR_UNKNOWN_COMMAND', `the store has no ${command.name}`, command.name));
+    if (status === STATUS_TRUE) {
+      let result: unknown;
+      try {
+        result = command.result.decode(payload);
+      } catch (cause) {
+        const why = `${name}: its answer cannot be decoded: ${(cause as Error).message}`;
+        // Whoever else waits for an answer gets his.
+        sink.refuse(index, new SabtreeError('ERR_VALUE', why, name, { cause }));
+        return;
+      }
+      sink.settle(index, result);
+    } else if (status === STATUS_COMMAND_FAILED) sink.refuse(index, decodeFailure(payload));
+    else sink.refuse(index, new SabtreeError('ERR_UNKNOWN_COMMAND', `the store has no ${name}`, name));
   }
 
   /** What a reply's bytes stand for. */
@@ -712,6 +755,8 @@ export class Client implements CommandClient {
       this.sinks[place] = undefined;
       sink.refuse(this.indices[place], error);
     }
+    this.records.length = 0;
+    this.invocations.length = 0;
     this.outstanding = 0;
     this.sampler.drop();
     this.expected.fill(0);
@@ -731,6 +776,7 @@ export class Client implements CommandClient {
       for (;;) {
         const next = given();
         if (next === undefined) return undefined;
+        this.refuseWrite(next.op);
         const call = this.translate(next);
         if (call !== undefined) return call;
       }
@@ -851,12 +897,8 @@ export class Client implements CommandClient {
       };
       return { op, ...columns, expected: undefined, range, sink, index };
     }
-    // A user-defined command's arguments were encoded when it was given; its keys may be the caller's own array.
-    if (op === OP_CALL || op === OP_QUERY) {
-      const given = call.value as Invocation;
-      const keys = given.keys === 'all' ? given.keys : Array.from(given.keys);
-      return { ...call, key: keys, value: { ...given, keys } };
-    }
+    if (op === OP_GET_ALL) return { ...call, key: Array.from(key as Column) };
+    // A user-defined command's keys and arguments are its own.
     if (op > OP_LAST_POINT) return call;
     this.order.take(key);
     if (op <= OP_HAS || op === OP_DELETE) return call;

@@ -100,7 +100,7 @@ export function schemaOf(commands: readonly DefinedCommand[]): ValueType | undef
 export class CommandTable {
   private readonly commands = new Map<number, RunnableCommand>();
 
-  /** @param values the store's; of records it may be opaque. */
+  /** @param values the store's; of records it may be opaque. @throws ERR_OPTION */
   constructor(user: readonly DefinedCommand[], key: number, values: ValueCodec) {
     const own = [atomicCommand(values), compareAndSetAllCommand(values)];
     if (varies(key, values)) own.push(...Object.values(variableCommands(key, values)));
@@ -109,6 +109,14 @@ export class CommandTable {
     }
     for (const command of user) {
       const { name, hash, args, result, readOnly, maxResult } = command;
+      const ours = own.find((one) => one.hash === hash);
+      if (ours !== undefined) {
+        throw new SabtreeError(
+          'ERR_OPTION',
+          `option commands: the names ${ours.name}, which is our own, and ${name} have one hash: rename it`,
+          name,
+        );
+      }
       this.commands.set(hash, {
         ...{ name, hash, args, result, readOnly, maxResult },
         foreign: true,

@@ -38,7 +38,10 @@ export type PayloadOf<P extends PayloadType> = P extends 'void'
  * fails the command even if it is caught.
  */
 export interface CommandContext<K, V> {
-  /** Milliseconds since 1970 when the command was given: the same in every replica. (`Date.now()` answers it as well.) */
+  /**
+   * Milliseconds since 1970 when the command was given: the same in every replica. (`Date.now()` and `new Date()` answer it as
+   * well.)
+   */
   readonly time: number;
   /** The next random number from 0 up to 1: the same in every replica. (`Math.random()` answers it as well.) */
   random(): number;
@@ -87,6 +90,9 @@ export interface CommandDefinition<
    */
   run(ctx: CommandContext<KeyOf<K>, ValueOf<V>>, args: PayloadOf<A>): PayloadOf<R>;
 }
+
+/** What a call of a command takes beside it: its arguments, or nothing if it has none ('void'). */
+export type CallArguments<A> = undefined extends A ? [args?: A] : [args: A];
 
 /** Most bytes of a result that varies in length, unless the command says otherwise. */
 const RESULT = 1024;

@@ -5,7 +5,7 @@
  */
 
 import { expose } from 'comlink';
-import { ownEndpoint } from '#platform';
+import { loadGlobals, ownEndpoint } from '#platform';
 import { Attachment } from '../engine/attachment.ts';
 import { type MovedType, ValueCodec } from '../engine/values.ts';
 import {
@@ -58,6 +58,10 @@ let join: (() => boolean) | undefined;
 /** Attaches, allocates and loads. Everything that can fail for lack of memory fails here, before the store opens. */
 async function prepare(given: ExecutorConfig): Promise<Failure | undefined> {
   try {
+    if (given.commands.length > 0) {
+      loadGlobals();
+      tameClocks();
+    }
     // The user's modules first: they may fail, and nothing was taken yet.
     setUp(given, await importCommands(given.commands));
     return undefined;
@@ -85,7 +89,6 @@ function setUp(given: ExecutorConfig, commands: readonly DefinedCommand[]): void
   }
   checkCommands(commands, attachment.keyCode, values.signature);
   const table = new CommandTable(commands, attachment.keyCode, values);
-  if (commands.length > 0) tameClocks();
   const parts = {
     calls: new CallRunner(streams, attachment, values, table, given.commandTimeout, false),
     streams,

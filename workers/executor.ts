@@ -42,6 +42,9 @@ import type { WaitStrategy } from './waiting.ts';
 /** What stands in the multicast lock while an executor holds it: above all clients. */
 export const HOLDER_BASE = 1 << 16;
 
+/** Milliseconds after which watchers are told how far an executor has got, also within a piece of the stream. */
+const NOTED_EVERY = 1;
+
 /** One of the executor's groups: its ring, and the piece of it that was copied out last. */
 interface Stream {
   readonly group: number;
@@ -83,6 +86,8 @@ export class Executor implements ModelThread {
   private readonly retryWords: Int32Array;
   /** True from the publication of this executor's retry until its deferral list is empty again. */
   private retryUnderWay = false;
+  /** When this executor said last how far it has got. */
+  private notedAt = 0;
 
   constructor(parts: ThreadParts) {
     const { streams, attachment, replica, thread: executor } = parts;
@@ -225,6 +230,7 @@ export class Executor implements ModelThread {
   private noteProgress(stream: Stream): void {
     if (this.deferralWords[DEFERRAL_COUNT >> 2] !== 0) return;
     const { reader, end, at, group } = stream;
+    this.notedAt = performance.now();
     this.applier.changes.reached(group, (reader.position - (end - at)) | 0);
   }
 
@@ -249,6 +255,8 @@ export class Executor implements ModelThread {
       const replies = this.replies[this.executor];
       this.applier.runDeferrals(this.deferral, replies);
       stream.at += this.applier.alone(stream.stage + record, this.ownSlots(stream), this.deferral, replies);
+      // Those behind it may take long, and watchers are told of it by then.
+      if (stream.watched && performance.now() - this.notedAt >= NOTED_EVERY) this.noteProgress(stream);
       return true;
     }
     stream.standing = stream.words[(record + OPERATION_NUMBER) >> 2];

@@ -50,6 +50,9 @@ export function guarded(_limit: number, body: () => void): boolean {
   return true;
 }
 
+/** Nothing is stopped here, so nothing has to be loaded before. */
+export function loadGlobals(): void {}
+
 /** A page lives as long as it is open. */
 export function keepAlive(): () => void {
   return () => {};

@@ -89,6 +89,15 @@ export function guarded(limit: number, body: () => void): boolean {
   }
 }
 
+/**
+ * Has Node.js load what it loads on first use of a global that commands may use. One that is stopped (`guarded`) in the midst of
+ * that would leave it undefined for good in this thread, and only there.
+ */
+export function loadGlobals(): void {
+  performance.now();
+  crypto.getRandomValues(new Uint8Array(1));
+}
+
 /** Files, for snapshots and the log. */
 export { files } from './durable/files-node.ts';
 

@@ -7,8 +7,17 @@ import { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { treeDigest } from '../engine/stats.ts';
 import type { ValueCodec } from '../engine/values.ts';
-import { KEPT_ANSWERED, KEPT_BLOB, KEPT_PLACES, KEPT_SIZE, KEPT_STATUS } from '../layout/operation.ts';
 import {
+  KEPT_ANSWERED,
+  KEPT_BLOB,
+  KEPT_BLOB_LENGTH,
+  KEPT_PLACES,
+  KEPT_SEQUENCE,
+  KEPT_SIZE,
+  KEPT_STATUS,
+} from '../layout/operation.ts';
+import {
+  CLIENT_ANSWERED,
   CUT_COPIED,
   CUT_LOADED,
   CUT_REACHED,
@@ -111,6 +120,7 @@ function copyKept(parts: JoinParts, source: WebAssembly.Memory): void {
   for (let client = 0; client < shape.clients; client++) {
     const table = theirs[(from >> 2) + client];
     if (table === 0) continue;
+    const answered = Atomics.load(words, (streams.client(client) + CLIENT_ANSWERED) >> 2);
     const mine = core.allocateBlock(KEPT_PLACES * KEPT_SIZE);
     if (mine === 0) throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `replica ${replica} has no memory for kept answers`);
     memory.grow(0);
@@ -119,8 +129,13 @@ function copyKept(parts: JoinParts, source: WebAssembly.Memory): void {
     for (let place = 0; place < KEPT_PLACES; place++) {
       const entry = mine + place * KEPT_SIZE;
       own[(entry + KEPT_STATUS) >> 2] &= ~KEPT_ANSWERED;
-      const blob = own[(entry + KEPT_BLOB) >> 2];
-      if (blob !== 0) copyResult(parts, theirs, blob, entry, own[(entry + KEPT_BLOB + 4) >> 2]);
+      const reference = (entry + KEPT_BLOB) >> 2;
+      const blob = own[reference];
+      const length = own[reference + 1] & KEPT_BLOB_LENGTH;
+      own[reference] = own[reference + 1] = 0;
+      // What the client has by now nobody asks for.
+      const awaited = ((own[(entry + KEPT_SEQUENCE) >> 2] - answered) | 0) >= 0;
+      if (blob !== 0 && awaited) copyResult(parts, theirs, blob, entry, length);
     }
     own[(to >> 2) + client] = mine;
   }

@@ -41,7 +41,7 @@ import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT } f
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, type Sink } from './client.ts';
 import { isCommand, type KnownCommand, type RunnableCommand } from './command-table.ts';
 import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
-import type { DefinedCommand } from './define-command.ts';
+import type { CallArguments, DefinedCommand } from './define-command.ts';
 import { DirectClient } from './direct-client.ts';
 import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
@@ -593,11 +593,11 @@ export class StoreClient<K = number, V = number> {
    *   ERR_COMMAND_TIMEOUT: nothing was written then; ERR_UNKNOWN_COMMAND if `open` did not name its module;
    *   ERR_SCHEMA_MISMATCH if it differs from that one; ERR_TOO_LARGE; ERR_UNSUPPORTED with the model direct
    */
-  async call<A, R>(command: DefinedCommand<K, V, A, R>, args: A): Promise<R> {
+  async call<A, R>(command: DefinedCommand<K, V, A, R>, ...[args]: CallArguments<A>): Promise<R> {
     return this.askCall(this.callOf(command as DefinedCommand, args)) as Promise<R>;
   }
   /** Like `call`; blocks this thread until the answer is there. @throws ERR_WOULD_BLOCK where it may not block. */
-  callSync<A, R>(command: DefinedCommand<K, V, A, R>, args: A): R {
+  callSync<A, R>(command: DefinedCommand<K, V, A, R>, ...[args]: CallArguments<A>): R {
     return this.askCallSync(this.callOf(command as DefinedCommand, args)) as R;
   }
 
@@ -629,16 +629,23 @@ export class StoreClient<K = number, V = number> {
     // A copy: the bytes are the payload's until its next use.
     const bytes = command.args.encode(args).slice();
     const keys = command.keys(args);
-    if (keys !== 'all') this.checkKeys(keys);
+    if (keys !== 'all') this.checkKeys(command, keys);
     return invocation(this.order, command, keys, bytes, command.maxResult);
   }
 
-  private checkKeys(keys: unknown): void {
-    if (typeof keys !== 'object' || keys === null || !Number.isInteger((keys as Column<K>).length)) {
+  /** Refuses what is no list of keys, and, before anybody looks at them, more than fit. */
+  private checkKeys({ name }: DefinedCommand, keys: unknown): void {
+    const length = typeof keys === 'object' && keys !== null ? (keys as Column<K>).length : undefined;
+    if (!Number.isInteger(length)) {
       throw new SabtreeError('ERR_ARGUMENT', `keys are an array, a typed array or 'all', got ${show(keys)}`, keys);
     }
-    const list = keys as Column<K>;
-    for (let i = 0; i < list.length; i++) this.checked(list[i]);
+    const most = (this.streams.maxRun * SLOT) / 8;
+    if ((length as number) <= most) return;
+    throw new SabtreeError(
+      'ERR_TOO_LARGE',
+      `${name} with ${length} keys, at most ${most} fit into one command`,
+      length,
+    );
   }
 
   private refuseDirect(what: string): void {
@@ -667,7 +674,7 @@ export class StoreClient<K = number, V = number> {
     const size = callBytes(invocation);
     const most = this.streams.maxRun * SLOT;
     if (size > most) {
-      const what = `${command.name} with ${keys === 'all' ? 0 : keys.length} keys and ${bytes.length} bytes of arguments`;
+      const what = `${command.name} with ${keys === 'all' ? 0 : keys.length / 2} keys and ${bytes.length} bytes of arguments`;
       throw new SabtreeError(
         'ERR_TOO_LARGE',
         `${what} takes ${size} bytes, at most ${most} fit into one command`,

@@ -10,6 +10,10 @@ import {
   CURSOR_GATE,
   EXECUTOR_SIZE,
   GENERATIONS,
+  GIVEN_UP_FIRST,
+  GIVEN_UP_PLACE,
+  GIVEN_UP_PLACES,
+  GIVEN_UP_SIZE,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -32,12 +36,20 @@ import {
   STREAMS_START,
   STREAMS_STATE,
   TOKEN_SIZE,
+  VERDICT_DONE,
+  VERDICT_GIVEN_UP,
   VERIFY_PLACES,
   VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { WATCH_TAG_RINGS } from '../layout/watch.ts';
 import { initWatch, watchBytes } from './watch-memory.ts';
+
+/** Slots that a replica may be behind in a stream beside a ring or two: what one that is rebuilt has taken aside, and more. */
+const FAR_BEHIND = 1 << 20;
+
+/** Most bytes of the streams' memory: what an index of 32 bits with its sign can address. */
+const MOST_BYTES = 2 ** 31 - 64;
 
 /** Sizes that fix where everything stands in the streams' memory. */
 export interface StreamsShape {
@@ -61,19 +73,19 @@ export interface StreamsShape {
   readonly calls?: boolean;
 }
 
-/** Most bytes of the streams: their offsets are signed words. */
-const MOST_BYTES = 2 ** 31 - 1;
+const SMALLER = 'less with fewer groups, executors or clients, a smaller ring or maxValue';
 
-/** Makes the memory. @throws ERR_MEMORY_EXHAUSTED */
+/** Makes the memory. @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED */
 function reserve(size: number): SharedArrayBuffer {
-  const what = `the streams would take ${size} bytes (less with fewer groups, executors or clients, a smaller ring or maxValue)`;
   if (size > MOST_BYTES) {
-    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `${what}, and ${MOST_BYTES} is the most they can have`, size);
+    const what = `the streams would take ${size} bytes, at most ${MOST_BYTES} can be (${SMALLER})`;
+    throw new SabtreeError('ERR_OPTION', what, size);
   }
   try {
     return new SharedArrayBuffer(size);
   } catch (cause) {
-    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', `${what}, and there is no room for them`, size, { cause });
+    const what = `there is no room for the ${size} bytes of the streams (${SMALLER})`;
+    throw new SabtreeError('ERR_MEMORY_EXHAUSTED', what, size, { cause });
   }
 }
 
@@ -100,6 +112,7 @@ export class Streams {
   /** First byte of what snapshots and the log tell (layout/durable.ts). */
   readonly durableAt: number;
   private readonly verdictsAt: number;
+  private readonly givenUpAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     this.shape = shape;
@@ -115,7 +128,8 @@ export class Streams {
     this.durableAt = this.latencyAt + shape.clients * LATENCY_SIZE;
     this.verdictsAt = this.durableAt + Math.ceil(DURABLE_SIZE / CACHE_LINE) * CACHE_LINE;
     const verdicts = shape.calls ? shape.groups * shape.ringSlots * WATCH_TAG_RINGS * 4 : 0;
-    const size = this.verdictsAt + verdicts;
+    this.givenUpAt = this.verdictsAt + verdicts;
+    const size = this.givenUpAt + (shape.calls ? GIVEN_UP_SIZE : 0);
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
       throw new SabtreeError(
@@ -224,8 +238,8 @@ export class Streams {
   }
 
   /**
-   * Says what a user-defined command came to; what was said of it first holds. Positions come again after 2^32 slots; the word
-   * of a command that took effect (VERDICT_DONE, as good as all) then tells the next one nothing wrong.
+   * Says what a user-defined command came to; what was said of it first holds, however late somebody else comes. (Positions come
+   * again after 2^32 slots; the word of a command that took effect, as good as all, then tells the next one nothing wrong.)
    * @param position of its record in the group's stream. @returns VERDICT_DONE or VERDICT_GIVEN_UP
    */
   decide(group: number, position: number, verdict: number): number {
@@ -235,9 +249,37 @@ export class Streams {
     const round = ((position >>> 0) / places + 1) << 1;
     for (;;) {
       const said = Atomics.load(words, word);
-      if ((said & ~1) === round) return said & 1;
-      if (Atomics.compareExchange(words, word, said, round | verdict) === said) return verdict;
+      let agreed = said & 1;
+      if ((said & ~1) !== round) {
+        if (isLater(said, round, places)) return this.hasGivenUp(group, position) ? VERDICT_GIVEN_UP : VERDICT_DONE;
+        if (Atomics.compareExchange(words, word, said, round | verdict) !== said) continue;
+        agreed = verdict;
+      }
+      // Whoever goes on behind it has noted it before: so it is noted when the word passes on to a later command.
+      if (agreed === VERDICT_GIVEN_UP && !this.hasGivenUp(group, position)) this.noteGivenUp(group, position);
+      return agreed;
     }
+  }
+
+  private noteGivenUp(group: number, position: number): void {
+    const { words, givenUpAt } = this;
+    const place = Atomics.add(words, givenUpAt >> 2, 1) & (GIVEN_UP_PLACES - 1);
+    const at = (givenUpAt + GIVEN_UP_FIRST + place * GIVEN_UP_PLACE) >> 2;
+    Atomics.store(words, at + 1, 0);
+    Atomics.store(words, at, position);
+    Atomics.store(words, at + 1, group + 1);
+  }
+
+  /** Whether the command of a place was given up: if it was decided, and that not too long ago. */
+  private hasGivenUp(group: number, position: number): boolean {
+    const { words, givenUpAt } = this;
+    const first = (givenUpAt + GIVEN_UP_FIRST) >> 2;
+    const noted = Math.min(Atomics.load(words, givenUpAt >> 2) >>> 0, GIVEN_UP_PLACES);
+    for (let place = 0; place < noted; place++) {
+      const at = first + place * (GIVEN_UP_PLACE >> 2);
+      if (Atomics.load(words, at + 1) === group + 1 && Atomics.load(words, at) === (position | 0)) return true;
+    }
+    return false;
   }
 
   /** Word index of a ring's first publication word. */
@@ -289,6 +331,14 @@ export class Streams {
   get alive(): number {
     return Atomics.load(this.words, STREAMS_ALIVE >> 2);
   }
+}
+
+/** Whether a word is that of a command some rounds of its positions later, as it is to a replica that is behind. */
+function isLater(said: number, round: number, places: number): boolean {
+  if (said === 0) return false;
+  const rounds = 2 ** 32 / places;
+  const later = ((said >>> 1) - (round >>> 1) + rounds) % rounds;
+  return later > 0 && later * places <= FAR_BEHIND + 2 * places;
 }
 
 /**

@@ -617,8 +617,9 @@ export class Supervisor {
   }
 
   /**
-   * Whether a replica has made no progress for too long: a thread neither sleeps nor moves, or there is something to read
-   * and no reader moves. Time is counted in ticks: while the whole process stands still, none go by.
+   * Whether a replica has made no progress for too long: a thread neither sleeps nor moves, or there is something to read,
+   * one sleeps, and none moves. (While one carries out slow commands, others may have nothing to do for as long as it takes.)
+   * Time is counted in ticks: while the whole process stands still, none go by.
    */
   private stalls(replica: number): boolean {
     const { words, streams } = this;
@@ -637,19 +638,22 @@ export class Supervisor {
       cursors = (cursors + cursor) | 0;
       if (this.multicast.rings[group].isPublished(cursor) && streams.isReleased(group, cursor)) pending = true;
     }
-    let stalled = false;
-    for (const [thread, watch] of this.watches[replica].entries()) {
+    const watches = this.watches[replica];
+    const moved = watches.map((watch, thread) => {
       const own = streams.executor(replica, thread);
       const beat = Atomics.load(words, (own + EXECUTOR_BEAT) >> 2);
-      const parked = Atomics.load(words, (own + EXECUTOR_PARKED) >> 2) === 1;
       const commands = new Float64Array(streams.memory, own + EXECUTOR_COUNTERS, 1)[COUNTER_COMMANDS];
-      const moved = beat !== watch.beat || cursors + commands !== watch.cursors;
+      const moves = beat !== watch.beat || cursors + commands !== watch.cursors;
       watch.beat = beat;
       watch.cursors = cursors + commands;
-      watch.ticks = moved || (parked && !pending) ? 0 : watch.ticks + 1;
-      if (watch.ticks * TICK >= this.config.stallTimeout) stalled = true;
+      return moves;
+    });
+    const idle = !pending || moved.includes(true);
+    for (const [thread, watch] of watches.entries()) {
+      const parked = Atomics.load(words, (streams.executor(replica, thread) + EXECUTOR_PARKED) >> 2) === 1;
+      watch.ticks = moved[thread] || (parked && idle) ? 0 : watch.ticks + 1;
     }
-    return stalled;
+    return watches.some(({ ticks }) => ticks * TICK >= this.config.stallTimeout);
   }
 
   /** Takes back the slots of clients whose threads are gone. */

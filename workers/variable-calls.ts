@@ -98,9 +98,9 @@ export class VariableCalls {
       const bound = op === OP_GET || op === OP_ADD ? 1 + longest : 1;
       given = this.invocation(reads ? commands.read : commands.write, [key], step, bound);
     } else if (op === OP_GET_ALL || op === OP_PUT_ALL) {
-      const keys = key as ArrayLike<unknown>;
+      const keys = Array.from(key as ArrayLike<unknown>);
       const values = value as ArrayLike<unknown> | undefined;
-      const steps = Array.from(keys, (_, i): Step => {
+      const steps = keys.map((_, i): Step => {
         return values === undefined
           ? { op: OP_GET, value: undefined, expected: undefined }
           : { op: OP_PUT, value: values[i], expected: undefined };
@@ -146,7 +146,12 @@ export class VariableCalls {
     return { ...range, flags: range.flags | SCAN_HAS_LOWER | upper, lower: from, upper: end, prefix: undefined };
   }
 
-  private invocation(command: RunnableCommand, keys: Invocation['keys'], args: unknown, bound: number): Invocation {
+  private invocation(
+    command: RunnableCommand,
+    keys: readonly unknown[] | 'all',
+    args: unknown,
+    bound: number,
+  ): Invocation {
     const made = invocation(this.order, command, keys, command.args.encode(args), bound);
     this.refuseLarge(made);
     return made;

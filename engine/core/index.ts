@@ -131,8 +131,12 @@ export function keptNumber(record: usize): f64 {
   return keeping.keptNumber(record);
 }
 
-export function keepResult(record: usize, status: i32, answered: i32, length: u32): usize {
-  return keeping.keepResult(record, status, answered != 0, length);
+export function keepResult(record: usize, status: i32, answered: i32, length: u32, wanted: i32): usize {
+  return keeping.keepResult(record, status, answered != 0, length, wanted != 0);
+}
+
+export function dropResult(client: u32, sequence: u32): void {
+  keeping.dropResult(client, sequence);
 }
 
 export function keptResult(record: usize): i32 {

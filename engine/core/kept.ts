@@ -63,13 +63,37 @@ function isOver(entry: usize, sequence: u32): bool {
   return (load<u32>(entry, KEPT_STATUS) & KEPT_FILLED) != 0 && <i32>(sequence - load<u32>(entry, KEPT_SEQUENCE)) < 0;
 }
 
+/** The highest bits of the reference to a command's blob: those of no other command that may stand at its place meanwhile. */
+// @ts-ignore: decorator
+@inline
+function lapOf(sequence: u32): u64 {
+  return <u64>((sequence / KEPT_PLACES) & 0xffff) << 48;
+}
+
+// @ts-ignore: decorator
+@inline
+function freeReference(reference: u64): void {
+  freeBlob(reference & 0x0000ffffffffffff);
+}
+
 /** Frees the long payload of the entry's last command. Taken out first: should two threads come here, one has it. */
 // @ts-ignore: decorator
 @inline
 function dropBlob(entry: usize): void {
   if (load<u64>(entry, KEPT_BLOB) == 0) return;
   const reference = atomic.xchg<u64>(entry + KEPT_BLOB, 0);
-  if (reference != 0) freeBlob(reference);
+  if (reference != 0) freeReference(reference);
+}
+
+/** Frees the long payload of a command whose answer its client has, if it still stands at its place. */
+export function dropResult(client: u32, sequence: u32): void {
+  const table = atomic.load<u32>(kept + (<usize>client << 2));
+  if (table == 0) return;
+  const blob = <usize>table + <usize>(sequence & (KEPT_PLACES - 1)) * KEPT_SIZE + KEPT_BLOB;
+  const reference = atomic.load<u64>(blob);
+  if (reference == 0 || (reference & 0xffff000000000000) != lapOf(sequence)) return;
+  // Another thread may put a later command's there, even at the same address; then this is another reference.
+  if (atomic.cmpxchg<u64>(blob, reference, 0) == reference) freeReference(reference);
 }
 
 /** Fills all of an entry but its payload; false if a later command stands there. */
@@ -100,7 +124,10 @@ export function keep(record: usize, status: i32, answered: bool, payload: usize,
 export function answerable(record: usize, writes: bool, replying: bool): bool {
   const entry = entryOf(record);
   const status = load<u32>(entry, KEPT_STATUS);
-  const here = (status & KEPT_FILLED) != 0 && load<u32>(entry, KEPT_SEQUENCE) == load<u32>(record, OPERATION_SEQUENCE);
+  // A long payload that is gone went because the client has it.
+  const whole = (status >> KEPT_LENGTH_SHIFT) <= 8 || atomic.load<u64>(entry + KEPT_BLOB) != 0;
+  const here = (status & KEPT_FILLED) != 0 && whole &&
+    load<u32>(entry, KEPT_SEQUENCE) == load<u32>(record, OPERATION_SEQUENCE);
   if (writes) suppressed++;
   if (!replying || (here && (status & KEPT_ANSWERED) != 0)) return false;
   return here || !writes;
@@ -134,12 +161,14 @@ export function keptNumber(record: usize): f64 {
 
 /**
  * Keeps what a user-defined command came to.
+ * @param wanted whether its client may still ask for a payload of more than 8 bytes.
  * @returns where its payload of `length` bytes is to be written; 0 if there is no memory for it, 1 if nothing is to be kept.
  */
-export function keepResult(record: usize, status: i32, answered: bool, length: u32): usize {
+export function keepResult(record: usize, status: i32, answered: bool, length: u32, wanted: bool): usize {
   const entry = entryOf(record);
   if (!enter(entry, record, status, answered, length)) return 1;
-  return length > 8 ? keepBlob(entry, length) : entry + KEPT_PAYLOAD;
+  if (length <= 8) return entry + KEPT_PAYLOAD;
+  return wanted ? keepBlob(entry, length) : 1;
 }
 
 /** Where the payload of a kept result stands. */
@@ -149,10 +178,10 @@ export function keptPayload(record: usize): usize {
   return reference != 0 ? <usize><u32>reference + BLOB_BYTES : entry + KEPT_PAYLOAD;
 }
 
-/** Gives an entry a blob for its payload: where that goes; 0 if there is no memory. */
+/** Gives an entry, whose number stands there, a blob for its payload: where that goes; 0 if there is no memory. */
 export function keepBlob(entry: usize, length: u32): usize {
   const blob = allocateBlob(length);
   if (blob == 0) return 0;
-  atomic.store<u64>(entry + KEPT_BLOB, (<u64>length << 32) | <u64>blob);
+  atomic.store<u64>(entry + KEPT_BLOB, lapOf(load<u32>(entry, KEPT_SEQUENCE)) | (<u64>length << 32) | <u64>blob);
   return <usize>blob + BLOB_BYTES;
 }

@@ -9,3 +9,5 @@ export const lookAround: Command;
 export const describeKeys: Command;
 export const count: Command;
 export const uneven: Command;
+export const linger: Command;
+export const isLoaded: Command;

@@ -3,6 +3,13 @@ import { threadId } from 'node:worker_threads';
 import { arrayOf, object, u32 } from 'typed-binary';
 import { defineCommand } from '../../dist/index.js';
 
+/** What libraries do: they keep what they find when they are loaded. */
+const { random } = Math;
+const { now } = Date;
+
+/** What Node.js had loaded before. */
+const loaded = process.moduleLoadList.map((name) => name.split(' ').pop());
+
 /** Moves an amount from one account to another, if there is enough. */
 export const transfer = defineCommand({
   name: 'transfer',
@@ -52,6 +59,10 @@ export const misbehave = defineCommand({
         return ctx.put(keys[0], 'one') ? 1 : 0;
       case 'range':
         return ctx.range().length;
+      case 'deep': {
+        const dive = (depth) => (ctx.has(keys[0]) ? dive(depth + 1) : depth);
+        return dive(0);
+      }
       case 'endless':
         for (;;);
       default:
@@ -69,8 +80,12 @@ export const chance = defineCommand({
   result: arrayOf(u32, 3),
   keys: (key) => [key],
   run(ctx, key) {
-    const seen = [ctx.random(), Math.random(), ctx.random()].map((x) => Math.floor(x * 2 ** 32));
-    if (Date.now() !== ctx.time) throw new Error('two clocks');
+    const seen = [ctx.random(), Math.random(), random()].map((x) => Math.floor(x * 2 ** 32));
+    const times = [Date.now(), now(), ...[new Date(), new (class extends Date {})()].map(Number)];
+    if (times.some((time) => time !== ctx.time)) throw new Error(`clocks: ${times}`);
+    if (Date() !== new Date(ctx.time).toString()) throw new Error(`another clock: ${Date()}`);
+    const day = new Date(2020, 1, 2);
+    if (!(day instanceof Date) || day.getMonth() !== 1 || day.constructor !== Date) throw new Error('not a date');
     ctx.put(key, seen[0] + seen[1] + seen[2] + ctx.time);
     return seen;
   },
@@ -108,7 +123,10 @@ export const lookAround = defineCommand({
   args: 'json',
   result: 'f64',
   keys: 'all',
-  run: (ctx, options) => ctx.range(options).length,
+  run: (ctx, { deep = false, ...options }) => {
+    const dive = (sum) => (deep ? dive(sum + ctx.range(options).length) : sum + ctx.range(options).length);
+    return dive(0);
+  },
 });
 
 /** A long text about some keys. */
@@ -155,4 +173,31 @@ export const uneven = defineCommand({
     const end = performance.now() + (threadId % 2 === 1 ? 400 : 0);
     while (performance.now() < end);
   },
+});
+
+/** Adds one to a key, and takes some milliseconds for it. */
+export const linger = defineCommand({
+  name: 'linger',
+  key: 'u32',
+  value: 'f64',
+  args: 'json',
+  result: 'void',
+  keys: ({ key }) => [key],
+  run(ctx, { key, ms }) {
+    ctx.put(key, (ctx.get(key) ?? 0) + 1);
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+  },
+});
+
+/** Whether some of Node.js was loaded before this module. */
+export const isLoaded = defineCommand({
+  name: 'is loaded',
+  key: 'u32',
+  value: 'f64',
+  args: 'json',
+  result: 'boolean',
+  readOnly: true,
+  keys: 'all',
+  run: (_ctx, names) => names.every((name) => loaded.includes(name)),
 });

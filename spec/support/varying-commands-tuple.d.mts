@@ -1,1 +1,2 @@
 export const twice: unknown;
+export const fill: unknown;

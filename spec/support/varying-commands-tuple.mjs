@@ -14,3 +14,22 @@ export const twice = defineCommand({
     return ctx.get(key);
   },
 });
+
+/** Writes so many keys, all of them by one object that it changes. */
+export const fill = defineCommand({
+  name: 'fill',
+  key: 'tuple',
+  value: 'f64',
+  args: 'f64',
+  result: 'void',
+  keys: (n) => Array.from({ length: n }, (_, i) => [i, [i]]),
+  run(ctx, n) {
+    const key = [0, [0]];
+    for (let i = 0; i < n; i++) {
+      key[0] = key[1][0] = i;
+      ctx.put(key, i);
+      if (i % 2 === 1) ctx.delete(key);
+    }
+    key[0] = key[1][0] = 255;
+  },
+});

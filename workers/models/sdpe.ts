@@ -4,7 +4,7 @@
  * has no predecessor in it. The scheduler is the only one to touch the set; workers get commands, and show that they are
  * done with them, through a queue each.
  */
-import { SLOT } from '../../layout/operation.ts';
+import { OP_CALL, SLOT } from '../../layout/operation.ts';
 import { COUNTER_BATCHES, COUNTER_PARKS, EXECUTOR_AREA } from '../../layout/streams.ts';
 import { WATCH_TAG_RINGS } from '../../layout/watch.ts';
 import { Applier, allocate } from '../applier.ts';
@@ -18,7 +18,7 @@ import type { ExecutionModel, ModelName, ModelThread, ThreadParts } from './mode
 /** Most commands in the set: it bounds what a pairwise search costs. */
 export const SET_SIZE = 150;
 
-/** Commands that are watched and not known to be done, at most; a power of two. */
+/** Commands that are watched, or may have to be agreed on, and are not known to be done, at most; a power of two. */
 const UNDONE = 1024;
 
 /** Slots a worker does before it shows that they are done. */
@@ -153,10 +153,12 @@ class Scheduler implements ModelThread {
     const { set } = this;
     let worked = this.collect();
     if (this.at === this.end && !set.full) this.refill();
-    while (this.at < this.end && !set.full && !(this.watched && this.tooFar())) {
-      const slots = this.stage[(this.at * SLOT) >> 2] >>> 16;
+    const { calls } = this.parts.streams.shape;
+    while (this.at < this.end && !set.full && !((this.watched || calls) && this.tooFar())) {
+      const word = this.stage[(this.at * SLOT) >> 2];
+      const slots = word >>> 16;
       const id = set.insert(this.stage, this.at * SLOT, slots);
-      if (this.watched) this.undone.add(id, (this.position + this.at) | 0);
+      if (this.watched || (calls && (word & 0xff) === OP_CALL)) this.undone.add(id, (this.position + this.at) | 0);
       this.at += slots;
       worked = true;
     }
@@ -167,11 +169,18 @@ class Scheduler implements ModelThread {
     return worked;
   };
 
-  /** Whether the oldest command that is not done is too far behind for watchers to be told of more (WATCH_TAG_RINGS). */
+  /**
+   * Whether the oldest command that is not done is too far behind for watchers to be told of more, or for what replicas agree on
+   * (WATCH_TAG_RINGS, Streams.decide).
+   */
   private tooFar(): boolean {
     const { undone, applier, parts } = this;
-    const most = parts.streams.shape.ringSlots * (WATCH_TAG_RINGS / 2);
-    return undone.full || (!undone.empty && applier.changes.distance(0, (this.position + this.at) | 0) > most);
+    if (undone.empty || undone.full) return undone.full;
+    const { ringSlots, calls } = parts.streams.shape;
+    const most = ringSlots * (WATCH_TAG_RINGS / 2);
+    const here = (this.position + this.at) | 0;
+    if (calls && ((here - undone.oldest(here)) | 0) > most) return true;
+    return this.watched && applier.changes.distance(0, here) > most;
   }
 
   /** Takes out of the set what workers have done. */
