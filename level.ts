@@ -207,13 +207,12 @@ export class SharedLevelIterator<TDatabase extends object> extends AbstractItera
     this.range.return();
     const belowRange = lower !== undefined && compare(target, lower) < (gte === undefined ? 1 : 0);
     const aboveRange = upper !== undefined && compare(target, upper) > (lte === undefined ? -1 : 0);
-    const bounds = boundsOf(options, -1);
     if (belowRange || aboveRange) {
-      // Beyond the end it came from nothing follows; beyond the other end, all of it.
-      const all = options.reverse === true ? aboveRange : belowRange;
-      this.range = this.tree.range(all ? bounds : { limit: 0 });
+      // As abstract-level has it: the iterator is at its end, on whichever side the target lies.
+      this.range = this.tree.range({ limit: 0 });
       return;
     }
+    const bounds = boundsOf(options, -1);
     const { gt: _gt, gte: _gte, ...fromBelow } = bounds;
     const { lt: _lt, lte: _lte, ...fromAbove } = bounds;
     this.range = this.tree.range(
