@@ -551,14 +551,17 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 
   /**
    * Ends a replica's threads where they are, or one of them: a drill of what happens when they die.
-   * @throws ERR_OPTION for a replica or thread that is not there.
+   * @throws ERR_OPTION for a replica or thread that is not there; ERR_CLOSED
    */
   async kill(replica: number, thread?: number): Promise<void> {
     integerOption('replica', replica, 0, this.streams.shape.replicas - 1);
     if (thread !== undefined) integerOption('thread', thread, 0, this.streams.shape.executors - 1);
+    const { supervision } = this;
+    if (supervision === undefined) return;
+    if (this.closing !== undefined) throw new SabtreeError('ERR_CLOSED', 'the store was closed');
     const release = keepAlive();
     try {
-      await this.supervision?.control.kill(replica, thread);
+      await Promise.race([supervision.control.kill(replica, thread), supervision.ended]);
     } finally {
       release();
     }
@@ -566,11 +569,14 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 
   /**
    * Tells the store that the thread of a client ended without closing it. On Linux and in browsers it notices by itself;
-   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there.
+   * elsewhere, call it when a worker with a client exits. `client` is what `StoreClient.id` was there. Once the store is closed it
+   * does nothing: workers may well end after it.
    */
   async clientExited(client: number): Promise<void> {
     integerOption('client', client, 0, this.streams.shape.clients - 1);
-    await this.supervision?.control.reap(client);
+    const { supervision } = this;
+    if (supervision === undefined || this.closing !== undefined) return;
+    await Promise.race([supervision.control.reap(client), supervision.ended]);
   }
 
   /** The execution model's name. */
