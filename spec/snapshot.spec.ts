@@ -1,7 +1,7 @@
 /** Snapshots: what is in them, and what becomes of them when they are damaged. */
 import { createReadStream, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,17 @@ import { FRAME_SNAPSHOT, readFrame, textFrame, textOf } from '../dist/workers/du
 import { SnapshotReader } from '../dist/workers/durable/snapshot.js';
 import { folder } from './support/durable.ts';
 import { seeded } from './support/random.ts';
-import { type AnyStore, agreeOnReplicas, answer, Commands, codeOf, oracleOf, withStore } from './support/stores.ts';
+import {
+  type AnyStore,
+  agreeOnReplicas,
+  answer,
+  Commands,
+  codeOf,
+  inTime,
+  oracleOf,
+  until,
+  withStore,
+} from './support/stores.ts';
 import { agree } from './support/trees.ts';
 import { type AnyKey, KEY_TYPES, VALUES } from './support/values.ts';
 
@@ -144,13 +154,16 @@ describe('snapshots and streams', () => {
   it('a stream that fails, fails the snapshot and nothing else', async () => {
     await withStore({ replicas: 1 }, async (store) => {
       await store.put(1, 1);
+      // Nobody listens to its 'error': that would end the process.
       const broken = new Writable({
         write(_chunk, _encoding, done) {
           done(new Error('no more room'));
         },
       });
-      broken.on('error', () => {});
+      const event = new Promise((resolve) => broken.prependListener('close', () => resolve(broken.errored)));
       await expect(store.snapshot(broken)).rejects.toThrow('no more room');
+      expect(await inTime('its end', event)).toMatchObject({ message: 'no more room' });
+      await expect(store.snapshot(broken), 'it is destroyed').rejects.toMatchObject({ code: 'ERR_STREAM_DESTROYED' });
       const failing = new WritableStream<Uint8Array>({
         write() {
           throw new Error('gone');
@@ -158,8 +171,27 @@ describe('snapshots and streams', () => {
       });
       await expect(store.snapshot(failing)).rejects.toThrow('gone');
       expect(await store.get(1)).toBe(1);
-      const file = join(folder('snapshot'), 'after');
-      expect((await store.snapshot(file)).entries).toBe(1);
+      const good = new Writable({ write: (_chunk, _encoding, done) => done() });
+      expect((await store.snapshot(good)).entries).toBe(1);
+      expect([good.listenerCount('error'), good.listenerCount('close')], 'nothing is left at it').toEqual([0, 0]);
+    });
+  });
+
+  it('nobody waits for a stream that takes nothing any more', async () => {
+    // A transform that nobody reads holds its piece, and does not call back when it is destroyed.
+    const unread = () => new PassThrough({ highWaterMark: 1 });
+    const holds = (stream: PassThrough) => until('a piece', () => stream.readableLength > 0);
+    await withStore({ replicas: 1 }, async (store) => {
+      await store.put(1, 1);
+      const [destroyed, left] = [unread(), unread()];
+      const first = codeOf(() => store.snapshot(destroyed));
+      await holds(destroyed);
+      destroyed.destroy();
+      expect(await inTime('the snapshot', first)).toBe('ERR_IO');
+      const second = codeOf(() => store.snapshot(left));
+      await holds(left);
+      await store.close();
+      expect(await inTime('the snapshot', second)).toBe('ERR_CLOSED');
     });
   });
 });
