@@ -18,8 +18,11 @@ import {
   textFrame,
   textOf,
 } from '../dist/workers/durable/frames.js';
+import { LOCK, lockDirectory } from '../dist/workers/durable/lock.js';
 import { recover } from '../dist/workers/durable/recovery.js';
-import { contents, copyOf, folder, framesOf, newestSegment } from './support/durable.ts';
+import { Disk } from './support/disk.ts';
+import { contents, copyOf, folder, framesOf, locksIn, newestSegment } from './support/durable.ts';
+import { Random } from './support/random.ts';
 import { agreeOnReplicas, codeOf, inTime, until, withStore } from './support/stores.ts';
 
 const SCHEMA = { key: 'u32', value: 'f64', valueSize: 8 } as const;
@@ -312,29 +315,73 @@ describe('one store has a directory', () => {
       expect(error.message).toContain(String(process.pid));
       expect(await store.get(1)).toBe(1);
     });
-    expect(existsSync(join(path, 'lock'))).toBe(false);
+    expect(locksIn(path)).toEqual([]);
     expect((await entriesIn(path)).length).toBe(1);
   });
 
-  it('locks of the dead, of older lives of the machine, and without a name are pushed aside', async () => {
+  it('locks of the dead, of older lives of the machine, and without a name do not count, and go', async () => {
     const path = folder('log');
     const stat = readFileSync('/proc/self/stat', 'utf8');
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
     const { pid } = process;
-    for (const lock of [
+    for (const owner of [
       '',
       'nonsense',
-      `4194304 4194304/task/4194304 1 ${boot}\n`,
+      `4194304.4194304.1.${boot}`,
       // The number is taken again, by one that began at another time; the machine was started again.
-      `${pid} ${pid}/task/${pid} ${Number(began) - 1} ${boot}\n`,
-      `${pid} ${pid}/task/${pid} ${began} another-boot\n`,
+      `${pid}.${pid}.${Number(began) - 1}.${boot}`,
+      `${pid}.${pid}.${began}.another-boot`,
     ]) {
-      writeFileSync(join(path, 'lock'), lock);
-      expect(await entriesIn(path), lock).toEqual([]);
+      writeFileSync(join(path, `lock-${owner}`), '');
+      expect(await entriesIn(path), owner).toEqual([]);
+      expect(locksIn(path)).toEqual([]);
     }
-    writeFileSync(join(path, 'lock'), `${pid} ${pid}/task/${pid} ${began} ${boot}\n`);
+    writeFileSync(join(path, `lock-${pid}.${pid}.${began}.${boot}`), '');
     expect(await codeOf(() => open({ ...SMALL, log: { path } }))).toBe('ERR_LOG_IN_USE');
+    expect(locksIn(path).length).toBe(1);
+  });
+
+  it('and never two, however the calls of three that come together fall between each other', () => {
+    type Others = Readonly<Record<number, () => void>>;
+    /** How many have the lock, if the first one comes; `between` says who comes before which of its calls. */
+    const contend = (between: (come: (owner: string, others?: Others) => void) => Others): number => {
+      const disk = new Disk(new Random(1));
+      let held = 0;
+      const come = (owner: string, others: Others = {}) => {
+        let call = 0;
+        const files = new Proxy(disk, {
+          get(_, name) {
+            if (name === 'owner') return () => owner;
+            if (name === 'ownerLives') return (text: string) => text !== 'dead';
+            const act = disk[name as keyof Disk];
+            if (typeof act !== 'function') return act;
+            return (...args: never[]) => {
+              if (name !== 'join') others[call++]?.();
+              return (act as (...args: never[]) => unknown).apply(disk, args);
+            };
+          },
+        });
+        try {
+          lockDirectory(files, 'log', () => {});
+          held++;
+        } catch (error) {
+          if ((error as SabtreeError).code !== 'ERR_LOG_IN_USE') throw error;
+        }
+      };
+      disk.create(`log/${LOCK}dead`)?.write(new TextEncoder().encode('dead'));
+      come('first', between(come));
+      return held;
+    };
+    for (let i = 0; i < 9; i++) {
+      for (let j = 0; j < 9; j++) {
+        const within = contend((come) => ({ [i]: () => come('second', { [j]: () => come('third') }) }));
+        expect(within, `the second at ${i}, the third at ${j} of it`).toBe(1);
+        if (i === j) continue;
+        const behind = contend((come) => ({ [i]: () => come('second'), [j]: () => come('third') }));
+        expect(behind, `the second at ${i}, the third at ${j}`).toBe(1);
+      }
+    }
   });
 
   it('an owner whose thread was terminated has it no longer', async () => {
@@ -352,7 +399,7 @@ describe('one store has a directory', () => {
     await worker.terminate();
     // Its threads end with it, soon.
     let entries: unknown;
-    await until('the directory is free', () => existsSync(join(path, 'lock')));
+    await until('the lock is left behind', () => locksIn(path).length === 1);
     for (let tries = 0; entries === undefined && tries < 500; tries++) {
       entries = await entriesIn(path).catch((error) => {
         if ((error as SabtreeError).code !== 'ERR_LOG_IN_USE') throw error;

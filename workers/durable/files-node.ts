@@ -75,9 +75,9 @@ class NodeFile implements OpenFile {
 }
 
 /** The kernel's word on when a thread began, which with its number is unique as long as the machine runs; '' if it has none. */
-function beginningOf(thread: string): string {
+function beginningOf(pid: string, thread: string): string {
   try {
-    const text = readFileSync(`/proc/${thread}/stat`, 'utf8');
+    const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
     // The name before it may have blanks and brackets of its own.
     return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   } catch {
@@ -171,18 +171,18 @@ export const files: Files = {
   },
 
   owner() {
-    let thread = '';
     try {
-      thread = readlinkSync('/proc/thread-self');
+      const [pid, , thread] = readlinkSync('/proc/thread-self').split('/');
+      return [pid, thread, beginningOf(pid, thread), bootOf()].join('.');
     } catch {
       // Not Linux: the process's number is all there is.
+      return String(process.pid);
     }
-    return `${[process.pid, thread, beginningOf(thread), bootOf()].join(' ')}\n`;
   },
 
-  ownerLives(text) {
-    const [pid, thread, began, boot] = text.trimEnd().split(' ');
-    if (thread) return boot === bootOf() && began !== '' && beginningOf(thread) === began;
+  ownerLives(owner) {
+    const [pid, thread, began, boot] = owner.split('.');
+    if (thread !== undefined) return boot === bootOf() && began !== '' && beginningOf(pid, thread) === began;
     const number = Number(pid);
     if (!Number.isInteger(number) || number <= 0) return false;
     try {
