@@ -1,12 +1,22 @@
 /** The files of a log: what is cut off, what is refused, what replaces them, and whose they are. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import * as bin from 'typed-binary';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { open, SabtreeError, type StoreOptions } from '../dist/index.js';
 import { FileSource } from '../dist/workers/durable/files.js';
 import { files } from '../dist/workers/durable/files-node.js';
@@ -217,6 +227,45 @@ describe('damage is refused', () => {
     expect((await entriesIn(path)).length).toBe(6);
   });
 
+  it('and nothing has changed then: no torn tail is cut off, and nothing goes that a damaged snapshot covers', async () => {
+    const unchanged = async (path: string, code: string) => {
+      const before = contents(path);
+      expect(await refusal(path)).toMatchObject({ code });
+      expect(contents(path)).toEqual(before);
+    };
+    const path = await closedLog(3);
+    await withStore({ ...SMALL, log: { path } } as Partial<StoreOptions>, (store) => store.put(9, 9));
+    for (const [name, end] of [
+      ['log-0000000002', 'what did not come through'],
+      ['log-0000000003', ''],
+    ]) {
+      const copy = copyOf(path);
+      appendFileSync(join(copy, name), end);
+      writeFileSync(join(copy, 'snapshot.tmp'), 'of a process that was killed');
+      rmSync(join(copy, 'log-0000000001'));
+      await unchanged(copy, 'ERR_LOG_CORRUPT');
+    }
+    // As a process leaves it that was killed when it had named the snapshot.
+    const named = await withStore({ ...SMALL, log: { path } } as Partial<StoreOptions>, async (store) => {
+      const before = copyOf(path);
+      await store.replaceLog();
+      for (const name of readdirSync(path)) {
+        if (!name.startsWith(LOCK)) copyFileSync(join(path, name), join(before, name));
+      }
+      return before;
+    });
+    const snapshot = join(named, 'snapshot-0000000004');
+    const whole = readFileSync(snapshot);
+    const { at } = framesOf(snapshot)[1];
+    const damaged = Buffer.from(whole);
+    damaged[at + 40] ^= 1;
+    writeFileSync(snapshot, damaged);
+    await unchanged(named, 'ERR_SNAPSHOT_CORRUPT');
+    writeFileSync(snapshot, whole);
+    recover(files, named, SCHEMA);
+    expect(readdirSync(named).sort()).toEqual(['log-0000000004', 'snapshot-0000000004']);
+  });
+
   it('other types and another format', async () => {
     const path = await closedLog(2);
     const Quote = bin.object({ id: bin.u32, on: bin.bool });
@@ -302,6 +351,25 @@ describe('the log is replaced by snapshots', () => {
     ]);
     expect(await codeOf(() => open({ ...SMALL, restore: file, log: { path } }))).toBe('ERR_OPTION');
     expect((await entriesIn(path)).length).toBe(4);
+  });
+});
+
+describe('the directory', () => {
+  it('is made with those above it, and all of their names are on the disk', () => {
+    const above = folder('log');
+    const synced: string[] = [];
+    const sync = vi.spyOn(files, 'syncDirectory').mockImplementation((path) => void synced.push(path));
+    try {
+      files.makeDirectory(join(above, 'a', 'b', 'c'));
+      expect(synced.sort()).toEqual([above, join(above, 'a'), join(above, 'a', 'b')]);
+      files.makeDirectory(join(above, 'a', 'd'));
+      expect(synced.slice(3)).toEqual([join(above, 'a')]);
+      files.makeDirectory(join(above, 'a', 'd'));
+      expect(synced.length, 'it was there').toBe(4);
+    } finally {
+      sync.mockRestore();
+    }
+    expect(readdirSync(join(above, 'a')).sort()).toEqual(['b', 'd']);
   });
 });
 

@@ -100,8 +100,12 @@ export const files: Files = {
 
   makeDirectory(path) {
     const made = attempt(path, () => mkdirSync(path, { recursive: true }));
-    // The first one that was missing: its own name has to be on the disk too.
-    if (made !== undefined) files.syncDirectory(dirname(made));
+    if (made === undefined) return;
+    // From the first one that was missing on, all of their names have to be on the disk too.
+    for (let at = resolve(path); ; at = dirname(at)) {
+      files.syncDirectory(dirname(at));
+      if (at === resolve(made)) break;
+    }
   },
 
   list(directory) {
