@@ -281,6 +281,37 @@ describe('wrong calls', () => {
   });
 });
 
+describe('values that are longer than the store takes', () => {
+  const LONG = { key: 'u32', value: 'string', model: 'keyed', executors: 1 } as Partial<StoreOptions>;
+
+  it('are refused when it is opened, from a snapshot and from a log; what was deleted again does not count', async () => {
+    const path = folder('log');
+    const file = join(folder('snapshot'), 'snapshot');
+    const log = { path };
+    await withStore({ ...LONG, replicas: 1, maxValue: 900_000, ring: 65536, log }, async (store) => {
+      await store.put(1, 'x'.repeat(16_384));
+      await store.put(2, 'x'.repeat(900_000));
+      await store.snapshot(file);
+      await store.put(3, 'y'.repeat(20_000));
+    });
+    const attempt = async (options: Partial<StoreOptions>) => {
+      try {
+        return await withStore({ ...LONG, ...options }, async (store) => (await store.getMany([1, 2, 3])).length);
+      } catch (error) {
+        return [(error as SabtreeError).code, (error as SabtreeError).value];
+      }
+    };
+    expect(await attempt({ restore: file })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    expect(await attempt({ restore: file, maxValue: 65_536, ring: 8192 })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    expect(await attempt({ restore: file, maxValue: 900_000, ring: 65536 })).toBe(3);
+    expect(await attempt({ restore: file, model: 'direct' })).toBe(3);
+    expect(await attempt({ log })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    await withStore({ ...LONG, replicas: 1, maxValue: 900_000, ring: 65536, log }, (store) => store.delete(2));
+    expect(await attempt({ log, maxValue: 20_000 })).toBe(3);
+    expect(await attempt({ log })).toEqual(['ERR_TOO_LARGE', 20_000]);
+  });
+});
+
 describe('a damaged snapshot is refused', () => {
   it(
     'any byte that changed, any end that is missing, anything behind the end',

@@ -159,7 +159,8 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly compareEvery?: number;
   /**
    * A snapshot to begin with: a file, its bytes, or a stream of them (see `Store.snapshot`). It may come from a store of
-   * another model, with other executors, replicas and node sizes; key and value types must be the same.
+   * another model, with other executors, replicas and node sizes; key and value types must be the same, and no value longer
+   * than `maxValue`.
    */
   readonly restore?: SnapshotSource;
   /** A log on disk of every command that changes something: the store begins with what is in it. Not with the model direct. */
@@ -763,7 +764,7 @@ function timeLimit(ms: number): { promise: Promise<void>; cancel(): void } {
  * Opens a store: makes the replicas' memories and the streams, starts the executors, and loads what was restored or is in
  * the log.
  * @throws ERR_OPTION, ERR_MEMORY_EXHAUSTED, ERR_TIMEOUT; ERR_NOT_ISOLATED in a page without shared memory; with a snapshot or a log also ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT,
- *   ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
+ *   ERR_LOG_IN_USE, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_TOO_LARGE, ERR_IO
  */
 export async function open<KT extends KeyType, const VT extends ValueType>(
   options: StoreOptions<KT, VT>,
@@ -926,7 +927,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     model: model.name,
     wait,
     mixer,
-    ...{ commands: urls, commandTimeout },
+    ...{ commands: urls, commandTimeout, maxValue },
     rebuild,
     stallTimeout,
     compareEvery,

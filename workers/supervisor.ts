@@ -114,6 +114,8 @@ export interface SupervisorConfig {
   readonly commands: readonly string[];
   /** Milliseconds that one may take; 0: as long as it likes. */
   readonly commandTimeout: number;
+  /** Most bytes of a value. */
+  readonly maxValue: number;
   /** Whether lost replicas are rebuilt. */
   readonly rebuild: boolean;
   /** Milliseconds without progress after which a replica is taken for lost. */
@@ -279,10 +281,10 @@ export class Supervisor {
   }
 
   private startMember(replica: number, thread: number, rebuild: Rebuild | undefined, load?: LoadPlan): Member {
-    const { streams, memories, value, model, wait, mixer, commands, commandTimeout } = this.config;
+    const { streams, memories, value, model, wait, mixer, commands, commandTimeout, maxValue } = this.config;
     const config: ExecutorConfig = {
       ...{ streams, memory: memories[replica], value, model, replica, thread, wait, mixer },
-      ...{ commands, commandTimeout },
+      ...{ commands, commandTimeout, maxValue },
       ...(rebuild && { rebuild }),
       ...(load && thread === 0 && { load }),
     };
