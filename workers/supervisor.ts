@@ -100,7 +100,7 @@ import { endStanding, standsForReader } from './reading.ts';
 import { mendClaim, mendLock } from './repair.ts';
 import { Streams } from './streams.ts';
 import type { WaitName } from './waiting.ts';
-import { freeWatchersOf, mendLog, waitsForWatcher } from './watch-memory.ts';
+import { freeWatchersOf, mendLog, TagSweeper, waitsForWatcher } from './watch-memory.ts';
 
 /** What a supervisor is started with: structured-cloneable. */
 export interface SupervisorConfig {
@@ -217,6 +217,7 @@ export class Supervisor {
   private comparedAt = 0;
   private comparedClaims = -1;
   private clientTick = 0;
+  private readonly sweeper: TagSweeper;
   /** Snapshots and the log. */
   readonly keeper: Keeper;
   /** What was found when the log was opened. */
@@ -228,6 +229,7 @@ export class Supervisor {
     this.streams = Streams.attach(config.streams);
     this.words = this.streams.words;
     this.multicast = new Multicast(this.streams, HOLDER);
+    this.sweeper = new TagSweeper(this.streams);
     const { memories, value, schema, wait, log } = config;
     this.keeper = new Keeper({
       ...{ streams: this.streams, memories, value, schema, wait, log },
@@ -598,6 +600,7 @@ export class Supervisor {
       this.clientTick = now;
       this.lookAfterClients(now);
     }
+    this.sweeper.step();
     const { compareEvery } = this.config;
     this.keeper.tick(now);
     if (compareEvery > 0 && !this.comparing && now - this.comparedAt >= compareEvery) {
