@@ -84,27 +84,57 @@ class BytesCodec implements VariableCodec {
   }
 }
 
+/** What is looked into of an encoder. */
+interface EncoderParts {
+  encodeBigInt64(value: bigint): void;
+  encodeString(value: string): void;
+  encodeObject(value: object, depth: number): void;
+  encodeMap(value: object, depth: number): void;
+  clone(): EncoderParts;
+}
+
+/** Has an encoder refuse what would not come back as it was. Looked at within, it costs no walk of its own. */
+function honest<E extends object>(encoder: E): E {
+  const parts = encoder as unknown as EncoderParts;
+  const { encodeBigInt64, encodeString, encodeObject, encodeMap, clone } = parts;
+  parts.encodeBigInt64 = (value) => {
+    // It would take the low 64 bits, whatever stands above them.
+    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
+      throw new RangeError(`a bigint of more than 64 bits: ${value}`);
+    }
+    encodeBigInt64.call(parts, value);
+  };
+  parts.encodeString = (value) => {
+    if (!isWellFormed(value)) throw new RangeError(`a string with lone surrogates: ${show(value)}`);
+    encodeString.call(parts, value);
+  };
+  parts.encodeObject = (value, depth) => {
+    if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('an invalid date');
+    // They would come back as the bytes that they consist of.
+    if (ArrayBuffer.isView(value) && !(value instanceof Uint8Array)) {
+      throw new RangeError(`${show(value)}: of the typed arrays only Uint8Array is taken`);
+    }
+    encodeObject.call(parts, value, depth);
+  };
+  parts.encodeMap = (value, depth) => {
+    // The decoder takes none, lest somebody exchange an object's prototype.
+    if (Object.hasOwn(value, '__proto__')) throw new RangeError('a property of the name __proto__');
+    encodeMap.call(parts, value, depth);
+  };
+  // A getter may have another value encoded meanwhile; a clone does it then.
+  parts.clone = () => honest(clone.call(parts));
+  return encoder;
+}
+
 /**
  * MessagePack: null, booleans, numbers, bigints of 64 bits, strings, Uint8Arrays, Dates, and arrays and plain objects of
  * these. Properties that are undefined are left out, as in JSON; equal values have equal bytes, whatever the order of their
- * properties.
+ * properties. Refused are lone surrogates, invalid dates, other typed arrays, and properties of the name `__proto__`.
  */
 class JsonCodec implements VariableCodec {
   readonly signature = 'json';
-  private readonly encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true });
+  private readonly encoder = honest(new Encoder({ useBigInt64: true, ignoreUndefined: true, sortKeys: true }));
   private readonly decoder = new Decoder({ useBigInt64: true });
-
-  constructor() {
-    // The encoder takes the low 64 bits of a bigint, whatever stands above them; looked at here, it costs no walk of its own.
-    const inner = this.encoder as unknown as { encodeBigInt64(value: bigint): void };
-    const encode = inner.encodeBigInt64;
-    inner.encodeBigInt64 = (value) => {
-      if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) {
-        throw new RangeError(`a bigint of more than 64 bits: ${value}`);
-      }
-      encode.call(inner, value);
-    };
-  }
 
   encode(value: unknown): Uint8Array {
     if (value === undefined) refuse('something that JSON has, or bytes, dates and bigints', value);

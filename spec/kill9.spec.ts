@@ -19,7 +19,7 @@ function kill9(...args: string[]): Promise<{ code: number; out: string; err: str
 describe('sabtree kill9', () => {
   for (const [fsync, content, times] of [
     ['always', 'numbers', 4],
-    ['always', 'objects', 3],
+    ['always', 'objects', 2],
     ['never', 'objects', 2],
   ] as const) {
     it(`${content}, ${fsync}: killed ${times} times, nothing is lost`, async () => {

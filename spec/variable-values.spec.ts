@@ -206,6 +206,13 @@ describe('types', () => {
     ['json', [1, 2n ** 64n]],
     ['json', { low: -(2n ** 63n) - 1n }],
     ['json', () => 1],
+    ['json', 'lone \ud800'],
+    ['json', ['long', `${'x'.repeat(100)}\udc00`]],
+    ['json', { '\ud800': 1 }],
+    ['json', { at: new Date(Number.NaN) }],
+    ['json', [new Float64Array(1)]],
+    ['json', new DataView(new ArrayBuffer(1))],
+    ['json', [JSON.parse('{"__proto__": 1}')]],
   ] as const)('%s refuses %s', (type, value) => {
     const tree = SharedTree.create({ key: 'u32', value: type, memory: '64MB' });
     const before = used(tree);
@@ -215,6 +222,18 @@ describe('types', () => {
     expect(tree.size).toBe(0);
     expect(used(tree) - before).toBeLessThan(65_536);
     expect(() => tree.add(1, value as never)).toThrowError(error('ERR_UNSUPPORTED'));
+  });
+
+  it('json refuses what is encoded while another value is, too', () => {
+    const tree = SharedTree.create({ key: 'u32', value: 'json', memory: '16MB' });
+    const outer = {
+      get inner() {
+        tree.put(1, 2n ** 64n);
+        return 1;
+      },
+    };
+    expect(() => tree.put(2, outer)).toThrowError(error('ERR_VALUE'));
+    expect(tree.size).toBe(0);
   });
 
   it('the longest value goes in and comes out', () => {
