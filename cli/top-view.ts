@@ -53,7 +53,7 @@ export function topView(report: StatsReport, before: StatsReport | undefined): s
   });
   const areas = memory.replicas.map((one) => [
     `replica ${one.replica}`,
-    ...[one.leaves, one.branches, one.areas, one.free, one.used, one.maximum].map(bytes),
+    ...[one.leaves, one.branches, one.values, one.areas, one.free, one.used, one.maximum].map(bytes),
   ]);
   const { streams } = memory;
   return [
@@ -71,7 +71,7 @@ export function topView(report: StatsReport, before: StatsReport | undefined): s
           ...columns([['group', `slots${per}`, 'waiting', 'at most', 'ring'], ...groups]),
           '',
         ]),
-    ...columns([['memory', 'leaves', 'branches', 'areas', 'free', 'used', 'maximum'], ...areas]),
+    ...columns([['memory', 'leaves', 'branches', 'values', 'areas', 'free', 'used', 'maximum'], ...areas]),
     `streams ${bytes(streams.total)}: rings ${bytes(streams.rings)}, replies ${bytes(streams.replies)}, watchers ${bytes(streams.watchers)}`,
   ];
 }

@@ -72,6 +72,7 @@ describe.each(modelNames)('stats of %s', (model) => {
     }
     for (const one of memory.replicas) {
       expect(one.leaves).toBeGreaterThan(100 * 64);
+      expect(one.values).toBe(0);
       expect(one.leaves + one.branches + one.areas + one.free).toBeLessThanOrEqual(one.used);
       expect(one.leaves + one.branches + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
       expect(one.used).toBeLessThanOrEqual(one.reserved);
@@ -97,6 +98,40 @@ describe.each(modelNames)('stats of %s', (model) => {
     expect(store.stats().watchers).toBe(0);
     expect(() => JSON.stringify(store.stats())).not.toThrow();
   });
+});
+
+it('memory of values that vary in length is told by itself, also while threads make the memory grow', async () => {
+  const store = await open({
+    key: 'string',
+    value: 'bytes',
+    model: 'keyed',
+    executors: 2,
+    replicas: 2,
+    memory: '64MB',
+  });
+  stores.push(store as unknown as Store);
+  const before = store.stats().memory.replicas;
+  for (const { values } of before) expect(values).toBe(0);
+  const keys = Array.from({ length: 2000 }, (_, i) => `key ${i}`);
+  const value = new Uint8Array(8000);
+  let over = false;
+  const writing = store.putMany(keys, Array(keys.length).fill(value)).finally(() => {
+    over = true;
+  });
+  while (!over) {
+    for (const one of store.stats().memory.replicas) {
+      expect(one.leaves + one.branches + one.values + one.areas).toBeLessThanOrEqual(one.used + 70_000);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writing;
+  await store.digests();
+  for (const [i, one] of store.stats().memory.replicas.entries()) {
+    expect(one.values).toBeGreaterThan(2000 * 8000);
+    expect(one.values).toBeLessThan(2 * 2000 * 8000);
+    expect(one.areas - before[i].areas).toBeLessThan(1 << 20);
+    expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+  }
 });
 
 describe('queues', () => {
