@@ -2,12 +2,16 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { isVariable, type KeyType } from '../engine/keys.ts';
+import { keyCode } from '../engine/shape.ts';
 import { SabtreeError } from '../index.ts';
-import { OPERATION_CODE } from '../layout/operation.ts';
+import { CALL_ARGUMENTS, CALL_COMMAND, MANY_KEYS, OP_CALL, OPERATION_CODE } from '../layout/operation.ts';
+import { BytesReader } from '../workers/bytes.ts';
+import { commandHash } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
 import { files } from '../workers/durable/files-node.ts';
-import { FRAME_SEGMENT, readFrame } from '../workers/durable/frames.ts';
+import { FRAME_SEGMENT, readFrame, textOf, valueName } from '../workers/durable/frames.ts';
 import { parseName } from '../workers/durable/log.ts';
 import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.ts';
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
@@ -50,6 +54,25 @@ type Report = { readonly file: string; readonly damage: string | undefined } & (
 );
 
 const NAMES = new Map<number, string>(Object.entries(COMMANDS).map(([name, code]) => [code, name]));
+/** What is carried out as a call (variable-commands.ts, built-in-commands.ts), by the hash that stands for its name. */
+const CALLS = new Map(['putAll', 'atomic', 'compareAndSetAll'].map((name) => [commandHash(`sabtree:${name}`), name]));
+/** One operation on one key. */
+const WRITE = commandHash('sabtree:write');
+
+/** What a command is called whose record begins there. A user's names are not in the log, only their hashes. */
+function nameAt(body: Uint8Array, at: number, keysVary: boolean): string {
+  let code = body[at + OPERATION_CODE];
+  if (code === OP_CALL) {
+    const view = new DataView(body.buffer, body.byteOffset + at, MANY_KEYS);
+    const hash = view.getInt32(CALL_COMMAND, true);
+    if (hash !== WRITE) return CALLS.get(hash) ?? `of the user's (hash ${(hash >>> 0).toString(16)})`;
+    // The key, if it is no number, and then the operation.
+    const reader = new BytesReader(body.subarray(at + MANY_KEYS + 8 + CALL_ARGUMENTS));
+    if (keysVary) reader.block();
+    code = reader.byte();
+  }
+  return NAMES.get(code) ?? `command ${code}`;
+}
 
 function message(error: unknown): string {
   if (error instanceof SabtreeError) return `${error.message} (${error.code})`;
@@ -71,10 +94,12 @@ function inspectSnapshot(file: string, source: Source): Report {
 /** @param last whether another segment follows: then everything in this one was safe. */
 function inspectSegment(file: string, source: Source, last: boolean): Report {
   const byName: Record<string, number> = {};
+  const head = readFrame(source, 0);
+  const type = head && textOf(head)?.key;
+  const keysVary = type !== undefined && isVariable(keyCode(type as KeyType));
   const found = scanSegment(source, undefined, ({ body }) =>
     eachRecord(body, (at) => {
-      const code = body[at + OPERATION_CODE];
-      const name = NAMES.get(code) ?? `command ${code}`;
+      const name = nameAt(body, at, keysVary);
       byName[name] = (byName[name] ?? 0) + 1;
     }),
   );
@@ -130,7 +155,7 @@ function render(report: Report): string {
     const { key, value, valueSize, entries, digest, cut, position, created, format, layout } = report;
     rows.push(
       ['a snapshot', `format ${format}, of a store with memory layout ${layout}, made ${created}`],
-      ['keys, values', `${key}, ${value} (${valueSize} bytes)`],
+      ['keys, values', `${key}, ${valueName(value)}${valueSize > 0 ? ` (${valueSize} bytes)` : ''}`],
       ['entries', count(entries)],
       ['digest', digest],
       ['place in the order', String(cut)],
@@ -140,7 +165,7 @@ function render(report: Report): string {
     const { segment, key, value, before, commands, byName, frames, bytes, end, tornBytes } = report;
     rows.push(
       ['a segment of a log', `number ${segment}`],
-      ['keys, values', `${key}, ${value}`],
+      ['keys, values', `${key}, ${valueName(value)}`],
       ['commands before it', count(before)],
       ['commands in it', count(commands)],
       ...Object.entries(byName).map(([name, n]): [string, string] => [`  ${name}`, count(n)]),

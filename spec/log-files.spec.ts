@@ -588,6 +588,31 @@ describe('sabtree inspect', () => {
     expect(await inspect(file)).toMatchObject({ code: 1 });
   });
 
+  it('names what is carried out as a call, too', async () => {
+    for (const options of [
+      { key: 'tuple', value: 'json' },
+      { key: 'u32', value: 'string' },
+    ]) {
+      const path = folder('log');
+      const key = (n: number) => (options.key === 'tuple' ? ['key', n] : n) as never;
+      await withStore({ ...SMALL, ...options, log: { path } } as Partial<StoreOptions>, async (store) => {
+        await store.put(key(1), 'one' as never);
+        await store.put(key(2), 'two' as never);
+        await store.insert(key(3), 'three' as never);
+        await store.delete(key(1));
+        await store.compareAndSet(key(2), 'two' as never, 'deux' as never);
+        await store.get(key(2));
+        await store.putAll([key(4)], ['four' as never]);
+        await store.atomic([['put', key(5), 'five' as never]]);
+      });
+      const { code, out } = await inspect(path, '--json');
+      expect(code).toBe(0);
+      const byName = { put: 2, insert: 1, delete: 1, compareAndSet: 1, putAll: 1, atomic: 1 };
+      expect(JSON.parse(out)).toMatchObject({ ...options, value: `blob:${options.value}`, commands: 7, byName });
+      expect((await inspect(path)).out).toContain(` ${options.key}, ${options.value} `);
+    }
+  });
+
   it('refuses wrong calls', async () => {
     expect((await inspect()).code).toBe(2);
     expect((await inspect('--what')).code).toBe(2);
