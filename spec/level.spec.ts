@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { SharedLevel } from '../dist/level.js';
 
 const error = (code: string) => expect.objectContaining({ code });
@@ -71,6 +71,54 @@ describe('SharedLevel', () => {
     expect(await db.iterator().all()).toEqual([
       ['a', '1'],
       ['b', '2'],
+    ]);
+  });
+
+  it('a batch that fails leaves what others write alone', async () => {
+    const db = new SharedLevel({ memory: '8MB' });
+    const other = new SharedLevel({ handle: db.handle });
+    await Promise.all([db.put('a', '1'), db.put('b', '2'), db.put('c', '3'), other.open()]);
+    const { tree } = db as unknown as { tree: { put(key: Uint8Array, value: Uint8Array): boolean } };
+    const put = vi.spyOn(tree, 'put');
+    const long = [
+      { type: 'put', key: 'a', value: 'mine' },
+      { type: 'put', key: 'x'.repeat(1025), value: 'key too long' },
+    ] as const;
+    await expect(db.batch([...long])).rejects.toThrowError(error('ERR_KEY'));
+    const large = [
+      { type: 'put', key: 'a', value: 'mine' },
+      { type: 'put', key: 'b', value: 'x'.repeat(2 ** 24 + 1) },
+    ] as const;
+    await expect(db.batch([...large])).rejects.toThrowError(error('ERR_VALUE'));
+    expect(put.mock.calls.length, 'nothing was written').toBe(0);
+    // Another thread writes while the batch is under way that will find no room.
+    const { tree: there } = other as unknown as { tree: typeof tree & { delete(key: Uint8Array): boolean } };
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const write = put.getMockImplementation() ?? Object.getPrototypeOf(tree).put;
+    put.mockImplementation(function (this: unknown, key, value) {
+      if (value.length > 1000) {
+        there.put(bytes('a'), bytes('theirs'));
+        there.put(bytes('c'), bytes('theirs'));
+        there.put(bytes('d'), bytes('theirs'));
+      }
+      return write.call(tree, key, value);
+    });
+    const full = db.batch([
+      { type: 'put', key: 'a', value: 'mine' },
+      { type: 'put', key: 'b', value: 'mine' },
+      { type: 'put', key: 'b', value: 'again' },
+      { type: 'del', key: 'c' },
+      { type: 'put', key: 'd', value: 'mine' },
+      { type: 'put', key: 'e', value: 'mine' },
+      { type: 'put', key: 'big', value: 'z'.repeat(2 ** 24) },
+    ]);
+    await expect(full).rejects.toThrowError(error('ERR_MEMORY_EXHAUSTED'));
+    put.mockRestore();
+    expect(await db.iterator().all()).toEqual([
+      ['a', 'theirs'],
+      ['b', '2'],
+      ['c', 'theirs'],
+      ['d', 'theirs'],
     ]);
   });
 
