@@ -110,8 +110,8 @@ function honest<E extends object>(encoder: E): E {
   };
   parts.encodeObject = (value, depth) => {
     if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('an invalid date');
-    // They would come back as the bytes that they consist of.
-    if (ArrayBuffer.isView(value) && !(value instanceof Uint8Array)) {
+    // Others would come back as the bytes that they consist of. (By tag: arrays of another realm are no instances.)
+    if (ArrayBuffer.isView(value) && (value as Uint8Array)[Symbol.toStringTag] !== 'Uint8Array') {
       throw new RangeError(`${show(value)}: of the typed arrays only Uint8Array is taken`);
     }
     encodeObject.call(parts, value, depth);

@@ -85,8 +85,15 @@ export const CUT_TOKEN = STREAMS_HEADER + 284;
 export const GENERATIONS = STREAMS_HEADER + 288;
 
 /**
- * What replicas agreed on for a user-defined command: by group, a word for each position of WATCH_TAG_RINGS rings, so that no two
- * commands that any replica may still execute share one. Above the verdict, how often the positions have gone round, plus 1.
+ * Most slots of a ring that a replica takes aside while it is rebuilt (16 MiB). With those that are in the ring it may be that
+ * far behind the others.
+ */
+export const HOARD_SLOTS = 1 << 18;
+
+/**
+ * What replicas agreed on for a user-defined command: by group, a word for each position of WATCH_TAG_RINGS rings and HOARD_SLOTS,
+ * rounded up to a power of two, so that no two commands that any replica may still execute share one. Above the verdict, how
+ * often the positions have gone round, plus 1.
  */
 export const VERDICT_DONE = 0;
 export const VERDICT_GIVEN_UP = 1;

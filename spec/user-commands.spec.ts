@@ -1,7 +1,7 @@
 import { object, u32 } from 'typed-binary';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, defineCommand, f64, json, type ModelName, modelNames, open, SabtreeError } from '../dist/index.js';
-import { VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
+import { HOARD_SLOTS, VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
 import { Streams } from '../dist/workers/streams.js';
 import * as commands from './support/commands.mjs';
 import { folder } from './support/durable.ts';
@@ -272,6 +272,17 @@ describe('one verdict for all replicas', () => {
         if (late >= 0)
           expect(streams.decide(0, (start + late) | 0, 1)).toBe(late % 3 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
       }
+    }
+  });
+
+  test('and a replica that is being rebuilt finds it however far behind it is', () => {
+    const shape = { groups: 1, executors: 1, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, calls: true };
+    for (const start of [0, -300]) {
+      const streams = Streams.create({ ...shape, start });
+      for (let i = 0; i < 64; i++) streams.decide(0, (start + i) | 0, i & 1);
+      // What it has taken aside, and what stands in the ring.
+      for (let i = 64; i < HOARD_SLOTS + shape.ringSlots; i++) streams.decide(0, (start + i) | 0, VERDICT_DONE);
+      for (let i = 0; i < 64; i++) expect(streams.decide(0, (start + i) | 0, ~i & 1)).toBe(i & 1);
     }
   });
 });

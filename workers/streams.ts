@@ -10,6 +10,7 @@ import {
   CURSOR_GATE,
   EXECUTOR_SIZE,
   GENERATIONS,
+  HOARD_SLOTS,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -61,6 +62,11 @@ export interface StreamsShape {
   readonly calls?: boolean;
 }
 
+/** Verdicts of a group. */
+function verdictPlaces(ringSlots: number): number {
+  return 2 ** Math.ceil(Math.log2(HOARD_SLOTS + ringSlots * WATCH_TAG_RINGS));
+}
+
 /** The streams' memory of one store, as one thread sees it: offsets, and views with explicit lengths. */
 export class Streams {
   readonly memory: SharedArrayBuffer;
@@ -98,7 +104,7 @@ export class Streams {
     this.latencyAt = this.watchAt + watchBytes(shape.groups, shape.ringSlots);
     this.durableAt = this.latencyAt + shape.clients * LATENCY_SIZE;
     this.verdictsAt = this.durableAt + Math.ceil(DURABLE_SIZE / CACHE_LINE) * CACHE_LINE;
-    const verdicts = shape.calls ? shape.groups * shape.ringSlots * WATCH_TAG_RINGS * 4 : 0;
+    const verdicts = shape.calls ? shape.groups * verdictPlaces(shape.ringSlots) * 4 : 0;
     const size = this.verdictsAt + verdicts;
     this.roomy = shape.executors * shape.replicas < availableParallelism();
     if (memory !== undefined && memory.byteLength < size) {
@@ -209,7 +215,7 @@ export class Streams {
    */
   decide(group: number, position: number, verdict: number): number {
     const { words, shape } = this;
-    const places = shape.ringSlots * WATCH_TAG_RINGS;
+    const places = verdictPlaces(shape.ringSlots);
     const word = (this.verdictsAt >> 2) + group * places + (position & (places - 1));
     const round = ((position >>> 0) / places + 1) << 1;
     for (;;) {
