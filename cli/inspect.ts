@@ -106,7 +106,7 @@ function inspectSegment(file: string, source: Source, last: boolean): Report {
   if (found === undefined) return { file, kind: 'unknown', damage: `${file}: no header` };
   let damage: string | undefined;
   try {
-    if (found.bytes < source.size) checkTail(source, found.bytes);
+    if (found.bytes < source.size) checkTail(source, found);
     if (found.bytes < source.size && !last)
       damage = `${file}: damage in a segment that was whole, at offset ${found.bytes}`;
   } catch (error) {

@@ -25,6 +25,7 @@ import {
   FRAME_COMMANDS,
   FRAME_SEGMENT,
   readFrame,
+  sealFrame,
   textFrame,
   textOf,
 } from '../dist/workers/durable/frames.js';
@@ -112,6 +113,24 @@ describe('a torn tail is cut off', () => {
       });
       expect(await entriesIn(path)).toEqual([0, 1, 2, 3, 9].map((n) => [n, n]));
     }
+  });
+
+  it('with a copy of a log in it', async () => {
+    const path = folder('log');
+    // At all offsets, so that one of each begins where a frame may; as they stand in another log, and earlier in this one.
+    const frame = (sequence: number, safe: number) => sealFrame(new Uint8Array(32), FRAME_CLOSED, 0, sequence, safe);
+    const value = new Uint8Array(64 * 65);
+    for (let i = 0; i < 64; i++) value.set(i < 32 ? frame(5, 1_000_000) : frame(0, 10_000), i * 65);
+    const options = { ...SMALL, key: 'u32', value: 'bytes', log: { path } } as Partial<StoreOptions>;
+    const copy = await withStore(options, async (store) => {
+      for (let i = 0; i < 3; i++) await store.put(i, value as never);
+      return copyOf(path);
+    });
+    const segment = newestSegment(copy);
+    const last = framesOf(segment).at(-1);
+    truncateSync(segment, (last?.end ?? 0) - 33);
+    const schema = { key: 'u32', value: 'blob:bytes', valueSize: 0 } as const;
+    expect(recover(files, copy, schema)).toMatchObject({ replayed: 2, torn: { file: segment, offset: last?.at } });
   });
 
   it('a segment that was only just begun', async () => {

@@ -133,11 +133,13 @@ export function scanSegment(
 }
 
 /**
- * Whether what stands behind the whole frames of the last segment was ever promised: some frame behind it says so.
+ * Whether what stands behind the whole frames of the last segment was ever promised: some frame behind it says so. (It may
+ * also be part of a value: somebody's copy of a log. What such a frame says of itself does not fit its place.)
  * @throws ERR_LOG_CORRUPT if it was.
  */
-export function checkTail(source: Source, bytes: number): void {
-  const proof = findFrame(source, bytes, ({ safe }) => safe > bytes);
+export function checkTail(source: Source, { bytes, first, commands }: SegmentReport): void {
+  const fits = ({ safe, at, sequence }: Frame) => safe > bytes && safe <= at && sequence >= first + commands;
+  const proof = findFrame(source, bytes, fits);
   if (proof === undefined) return;
   throw logCorrupt(source.name, bytes, `something is damaged that was safe (by the frame at ${proof.at})`);
 }
@@ -276,7 +278,7 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
           throw logCorrupt(file, 0, 'the header is damaged');
         }
         torn = { file, offset: 0, bytes: size };
-      } else if (i === last) checkTail(source, report.bytes);
+      } else if (i === last) checkTail(source, report);
     } finally {
       source.close();
     }
