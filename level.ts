@@ -13,8 +13,10 @@ import {
   AbstractLevel,
   type AbstractOpenOptions,
 } from 'abstract-level';
+import { SabtreeError } from './engine/errors.ts';
 import type { RangeIterator, RangeOptions } from './engine/range.ts';
 import { SharedTree, type TreeHandle } from './engine/shared-tree.ts';
+import { MAX_BLOB_BYTES } from './layout/tree-memory.ts';
 
 /** Options of a `SharedLevel`, beside those of every abstract-level database. */
 export interface SharedLevelOptions<K, V> extends AbstractDatabaseOptions<K, V> {
@@ -33,10 +35,11 @@ type EncodedRange = RangeOptions<Bytes> & { readonly limit: number };
 /**
  * An abstract-level database in shared memory.
  *
- * Keys have at most 1,024 bytes, values at most 16 MiB; longer ones reject with ERR_KEY and ERR_VALUE. Every operation is synchronous inside, and linearizable with those
- * of other threads. Iterators see changes that are made while they run, in pieces of up to 64 KiB that are each one state
- * (`supports.implicitSnapshots` is false). A batch that fails writes nothing; other threads may see a part of one while it is
- * written. Closing keeps the content as long as anybody holds the handle: opening again finds it.
+ * Keys have at most 1,024 bytes, values at most 16 MiB; longer ones reject with ERR_KEY and ERR_VALUE. Every operation is
+ * synchronous inside, and linearizable with those of other threads. Iterators see changes that are made while they run, in
+ * pieces of up to 64 KiB that are each one state (`supports.implicitSnapshots` is false). A batch that fails writes nothing;
+ * other threads may see a part of one while it is written, or until it has been taken back for want of memory. Closing keeps
+ * the content as long as anybody holds the handle: opening again finds it.
  */
 export class SharedLevel<K = string, V = string> extends AbstractLevel<Bytes, K, V> {
   /** What another thread opens this database with: `new SharedLevel({ handle })`. */
@@ -113,19 +116,30 @@ export class SharedLevel<K = string, V = string> extends AbstractLevel<Bytes, K,
   /** @internal */
   async _batch(operations: readonly AbstractBatchOperation<this, Bytes, Bytes>[]): Promise<void> {
     const { tree } = this;
-    const before: [Bytes, Bytes | undefined][] = [];
+    // What can be wrong is looked for before anything is written; then only the memory may have no room.
+    for (const operation of operations) {
+      tree.has(operation.key);
+      if (operation.type === 'put' && operation.value.length > MAX_BLOB_BYTES) {
+        const { length } = operation.value;
+        throw new SabtreeError('ERR_VALUE', `value must be at most ${MAX_BLOB_BYTES} bytes, got ${length}`, length);
+      }
+    }
+    const done: { readonly key: Bytes; readonly before: Bytes | undefined; readonly written: Bytes | undefined }[] = [];
     try {
       for (const operation of operations) {
         const { key } = operation;
-        before.push([key, tree.get(key)]);
+        const before = tree.get(key);
         if (operation.type === 'put') tree.put(key, operation.value);
         else tree.delete(key);
+        done.push({ key, before, written: operation.type === 'put' ? operation.value : undefined });
       }
     } catch (error) {
-      // As if it had not been: the last written first.
-      for (const [key, value] of before.reverse()) {
-        if (value === undefined) tree.delete(key);
-        else tree.put(key, value);
+      // As if it had not been, the last written first; what somebody else has written since stays.
+      for (const { key, before, written } of done.reverse()) {
+        const there = tree.get(key);
+        if (!equal(there, written)) continue;
+        if (before === undefined) tree.delete(key);
+        else tree.put(key, before);
       }
       throw error;
     }
@@ -160,6 +174,10 @@ function compare(a: Bytes, b: Bytes): number {
   const n = Math.min(a.length, b.length);
   for (let i = 0; i < n; i++) if (a[i] !== b[i]) return a[i] - b[i];
   return a.length - b.length;
+}
+
+function equal(a: Bytes | undefined, b: Bytes | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : compare(a, b) === 0;
 }
 
 /** The iterator of a `SharedLevel`: `db.iterator()` gives it. See abstract-level for its methods. */
@@ -213,13 +231,12 @@ export class SharedLevelIterator<TDatabase extends object> extends AbstractItera
     this.range.return();
     const belowRange = lower !== undefined && compare(target, lower) < (gte === undefined ? 1 : 0);
     const aboveRange = upper !== undefined && compare(target, upper) > (lte === undefined ? -1 : 0);
-    const bounds = boundsOf(options, -1);
     if (belowRange || aboveRange) {
-      // Beyond the end it came from nothing follows; beyond the other end, all of it.
-      const all = options.reverse === true ? aboveRange : belowRange;
-      this.range = this.tree.range(all ? bounds : { limit: 0 });
+      // As abstract-level has it: the iterator is at its end, on whichever side the target lies.
+      this.range = this.tree.range({ limit: 0 });
       return;
     }
+    const bounds = boundsOf(options, -1);
     const { gt: _gt, gte: _gte, ...fromBelow } = bounds;
     const { lt: _lt, lte: _lte, ...fromAbove } = bounds;
     this.range = this.tree.range(

@@ -10,7 +10,7 @@ import { commandHash, readCall } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
 import { files } from '../workers/durable/files-node.ts';
-import { FRAME_SEGMENT, readFrame, textOf } from '../workers/durable/frames.ts';
+import { FRAME_SEGMENT, readFrame, textOf, valueName } from '../workers/durable/frames.ts';
 import { parseName } from '../workers/durable/log.ts';
 import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.ts';
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
@@ -102,7 +102,7 @@ function inspectSegment(file: string, source: Source, last: boolean): Report {
   if (found === undefined) return { file, kind: 'unknown', damage: `${file}: no header` };
   let damage: string | undefined;
   try {
-    if (found.bytes < source.size) checkTail(source, found.bytes);
+    if (found.bytes < source.size) checkTail(source, found);
     if (found.bytes < source.size && !last)
       damage = `${file}: damage in a segment that was whole, at offset ${found.bytes}`;
   } catch (error) {
@@ -142,11 +142,6 @@ function filesOf(path: string): { readonly file: string; readonly last: boolean 
   const last = Math.max(...names.filter(({ kind }) => kind === 'log').map(({ segment }) => segment));
   if (names.length === 0) throw new FlagError(`${path} has no snapshot and no segment of a log`);
   return names.map(({ name, segment }) => ({ file: join(path, name), last: segment === last }));
-}
-
-/** A value type as users know it: files say of those that vary in length that they are blobs. */
-function valueName(signature: string): string {
-  return signature.replace(/^blob:/, '');
 }
 
 function render(report: Report): string {

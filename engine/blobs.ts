@@ -24,6 +24,8 @@ export class BlobRegister extends ValueView {
   /** Content of the value that was read, if it is short. */
   private readonly short: Uint8Array;
   private bytes: Uint8Array;
+  /** Bytes of the longest value that was ever stored through it. */
+  longest = 0;
 
   constructor(holder: BlobHolder, codec: ValueCodec, address: number) {
     const { buffer } = holder.memory;
@@ -65,6 +67,7 @@ export class BlobRegister extends ValueView {
     }
     this.upTo(address + BLOB_BYTES + length).set(content, address + BLOB_BYTES);
     core.sealBlob(address, length);
+    if (length > this.longest) this.longest = length;
     this.reference[0] = address;
     this.reference[1] = length;
   }

@@ -86,6 +86,9 @@ export const CUT_TOKEN = STREAMS_HEADER + 284;
 /** By replica: how often it was built. */
 export const GENERATIONS = STREAMS_HEADER + 288;
 
+/** Most slots of a ring that a replica takes aside while it is rebuilt (16 MiB). With those in the ring it may be that far behind. */
+export const HOARD_SLOTS = 1 << 18;
+
 /**
  * What replicas agreed on for a user-defined command: by group, a word for each position of WATCH_TAG_RINGS rings, so that no two
  * commands that are not decided yet share one. Above the verdict, how often the positions have gone round, plus 1.

@@ -3,12 +3,12 @@
  * shared by all watchers and written by whichever replica executes a command first (workers/change-log.ts).
  *
  * ```
- *   0        64         128    192            256                      progressAt         tagsAt              logAt
- *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
- *   | active | sleepers | lock | head,        | watchers               | progress         | tags              | log
- *   |        | blocked, |      | marked       | [MAX_WATCHERS]         | [replica][group] | [group][4 rings]  | bytes
- *   |        | standing |      |              |                        |                  |                   |
- *   +--------+----------+------+--------------+------------------------+------------------+-------------------+-------
+ *   0        64         128    192            256              progressAt         sweptAt   tagsAt              logAt
+ *   +--------+----------+------+--------------+----------------+------------------+---------+-------------------+-------
+ *   | active | sleepers | lock | head,        | watchers       | progress         | swept   | tags              | log
+ *   |        | blocked, |      | marked       | [MAX_WATCHERS] | [replica][group] | [group] | [group][4 rings]  | bytes
+ *   |        | standing |      |              |                |                  |         |                   |
+ *   +--------+----------+------+--------------+----------------+------------------+---------+-------------------+-------
  * ```
  *
  * Offsets are relative to where this part begins. Positions in the log count bytes and wrap modulo 2^32.
@@ -52,8 +52,10 @@ export const WATCHER_SIGNAL = 12;
 export const WATCH_PROGRESS = 2304;
 /** Bytes of one replica's: a word for each group there may be. */
 export const WATCH_PROGRESS_SIZE = 128;
-/** First of the tags; MAX_REPLICAS times the above behind WATCH_PROGRESS. */
-export const WATCH_TAGS = 3328;
+/** By group, where its ring was claimed when old tags were last looked for, u32; MAX_REPLICAS times the above behind WATCH_PROGRESS. */
+export const WATCH_SWEPT = 3328;
+/** First of the tags; one word for each group there may be behind WATCH_SWEPT. */
+export const WATCH_TAGS = 3456;
 /**
  * Tags of a group, as multiples of its ring's slots: the word of a position holds the position once its changes are in the
  * log. No two commands that are executed and not yet passed by any progress are that far apart.

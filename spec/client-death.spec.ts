@@ -225,6 +225,19 @@ describe('clients whose threads end while they write', () => {
       expect(store.replica(0).stats().threads).toBe(2 + 1);
     });
   });
+
+  it('that the store is told of when it is closed already', async () => {
+    await withStore({ replicas: 2 }, async (store) => {
+      const client = await connect<number, number>(store.handle);
+      // Under way when the store is closed: it has an end as well.
+      const drill = store.kill(1).catch(() => {});
+      await client.close();
+      await store.close();
+      await inTime('the drill', drill);
+      await store.clientExited(client.id);
+      expect(await codeOf(() => store.kill(0))).toBe('ERR_CLOSED');
+    });
+  });
 });
 
 afterAll(() => {

@@ -100,16 +100,38 @@ describe.each(modelNames)('stats of %s', (model) => {
   });
 });
 
-it('tells the memory of values that vary in length apart', async () => {
-  const store = (await opened({ value: 'bytes' })) as unknown as Store<number, Uint8Array>;
-  const look = () => store.stats().memory.replicas[0];
-  const before = look();
-  const value = new Uint8Array(10_000);
-  for (let i = 0; i < 500; i++) store.putSync(i, value);
-  const after = look();
-  expect(after.values - before.values).toBeGreaterThan(5_000_000);
-  expect(after.areas - before.areas).toBeLessThan(1_000_000);
-  expect(after.leaves + after.branches + after.values + after.areas + after.free).toBeLessThanOrEqual(after.used);
+it('memory of values that vary in length is told by itself, also while threads make the memory grow', async () => {
+  const store = await open({
+    key: 'string',
+    value: 'bytes',
+    model: 'keyed',
+    executors: 2,
+    replicas: 2,
+    memory: '64MB',
+  });
+  stores.push(store as unknown as Store);
+  const before = store.stats().memory.replicas;
+  for (const { values } of before) expect(values).toBe(0);
+  const keys = Array.from({ length: 2000 }, (_, i) => `key ${i}`);
+  const value = new Uint8Array(8000);
+  let over = false;
+  const writing = store.putMany(keys, Array(keys.length).fill(value)).finally(() => {
+    over = true;
+  });
+  while (!over) {
+    for (const one of store.stats().memory.replicas) {
+      expect(one.leaves + one.branches + one.values + one.areas).toBeLessThanOrEqual(one.used + 70_000);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writing;
+  await store.digests();
+  for (const [i, one] of store.stats().memory.replicas.entries()) {
+    expect(one.values).toBeGreaterThan(2000 * 8000);
+    expect(one.values).toBeLessThan(2 * 2000 * 8000);
+    expect(one.areas - before[i].areas).toBeLessThan(1 << 20);
+    expect(one.leaves + one.branches + one.values + one.areas + one.free).toBeGreaterThan(one.used - 70_000);
+  }
 });
 
 describe('queues', () => {

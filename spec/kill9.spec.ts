@@ -17,11 +17,12 @@ function kill9(...args: string[]): Promise<{ code: number; out: string; err: str
 }
 
 describe('sabtree kill9', () => {
-  for (const [fsync, times] of [
-    ['always', 5],
-    ['never', 2],
+  for (const [fsync, content, times] of [
+    ['always', 'numbers', 4],
+    ['always', 'objects', 2],
+    ['never', 'objects', 2],
   ] as const) {
-    it(`${fsync}: killed ${times} times, nothing is lost`, async () => {
+    it(`${content}, ${fsync}: killed ${times} times, nothing is lost`, async () => {
       const { code, out, err } = await kill9(
         '--times',
         String(times),
@@ -29,16 +30,24 @@ describe('sabtree kill9', () => {
         String(SEED >>> 1),
         '--fsync',
         fsync,
+        '--content',
+        content,
         '--json',
       );
       expect(err).not.toMatch(/sabtree:/);
       expect(code).toBe(0);
-      expect(JSON.parse(out)).toMatchObject({ times, fsync, kills: times, lost: [], troubles: [] });
+      expect(JSON.parse(out)).toMatchObject({ times, content, fsync, kills: times, lost: [], troubles: [] });
     });
   }
 
   it('refuses wrong calls', async () => {
-    for (const args of [['--times', '0'], ['--models', 'direct'], ['--fsync', 'maybe'], ['--what']]) {
+    for (const args of [
+      ['--times', '0'],
+      ['--models', 'direct'],
+      ['--fsync', 'maybe'],
+      ['--content', 'x'],
+      ['--what'],
+    ]) {
       expect((await kill9(...args)).code, args.join(' ')).toBe(2);
     }
   });

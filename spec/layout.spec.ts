@@ -466,11 +466,13 @@ describe('the memory of the streams', () => {
     disjoint('watch', 0, watch.WATCH_TAGS, [
       ...words(
         named(watch, 'WATCH_').filter(
-          ([name]) => !['WATCH_PROGRESS', 'WATCH_PROGRESS_SIZE', 'WATCH_TAGS', 'WATCH_TAG_RINGS'].includes(name),
+          ([name]) =>
+            !['WATCH_PROGRESS', 'WATCH_PROGRESS_SIZE', 'WATCH_SWEPT', 'WATCH_TAGS', 'WATCH_TAG_RINGS'].includes(name),
         ),
       ),
       ['watchers', watch.WATCHERS, watch.MAX_WATCHERS * watch.WATCHER_SIZE],
       ['progress', watch.WATCH_PROGRESS, streams.MAX_REPLICAS * watch.WATCH_PROGRESS_SIZE],
+      ['swept', watch.WATCH_SWEPT, 4 * operation.MAX_GROUPS],
     ]);
     expect(watch.MAX_WATCHERS, 'a bit each').toBe(32);
     expect(watch.WATCH_PROGRESS_SIZE).toBe(4 * operation.MAX_GROUPS);

@@ -1,12 +1,22 @@
 /** The files of a log: what is cut off, what is refused, what replaces them, and whose they are. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import * as bin from 'typed-binary';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { open, SabtreeError, type Store, type StoreOptions } from '../dist/index.js';
 import { commandHash } from '../dist/workers/call-record.js';
 import { FileSource } from '../dist/workers/durable/files.js';
@@ -16,12 +26,16 @@ import {
   FRAME_COMMANDS,
   FRAME_SEGMENT,
   readFrame,
+  sealFrame,
   textFrame,
   textOf,
 } from '../dist/workers/durable/frames.js';
+import { LOCK, lockDirectory } from '../dist/workers/durable/lock.js';
 import { recover } from '../dist/workers/durable/recovery.js';
 import { transfer } from './support/commands.mjs';
-import { contents, copyOf, folder, framesOf, newestSegment } from './support/durable.ts';
+import { Disk } from './support/disk.ts';
+import { contents, copyOf, folder, framesOf, locksIn, newestSegment } from './support/durable.ts';
+import { Random } from './support/random.ts';
 import { agreeOnReplicas, codeOf, inTime, until, withStore } from './support/stores.ts';
 
 const SCHEMA = { key: 'u32', value: 'f64', valueSize: 8 } as const;
@@ -101,6 +115,24 @@ describe('a torn tail is cut off', () => {
       });
       expect(await entriesIn(path)).toEqual([0, 1, 2, 3, 9].map((n) => [n, n]));
     }
+  });
+
+  it('with a copy of a log in it', async () => {
+    const path = folder('log');
+    // At all offsets, so that one of each begins where a frame may; as they stand in another log, and earlier in this one.
+    const frame = (sequence: number, safe: number) => sealFrame(new Uint8Array(32), FRAME_CLOSED, 0, sequence, safe);
+    const value = new Uint8Array(64 * 65);
+    for (let i = 0; i < 64; i++) value.set(i < 32 ? frame(5, 1_000_000) : frame(0, 10_000), i * 65);
+    const options = { ...SMALL, key: 'u32', value: 'bytes', log: { path } } as Partial<StoreOptions>;
+    const copy = await withStore(options, async (store) => {
+      for (let i = 0; i < 3; i++) await store.put(i, value as never);
+      return copyOf(path);
+    });
+    const segment = newestSegment(copy);
+    const last = framesOf(segment).at(-1);
+    truncateSync(segment, (last?.end ?? 0) - 33);
+    const schema = { key: 'u32', value: 'blob:bytes', valueSize: 0 } as const;
+    expect(recover(files, copy, schema)).toMatchObject({ replayed: 2, torn: { file: segment, offset: last?.at } });
   });
 
   it('a segment that was only just begun', async () => {
@@ -216,6 +248,45 @@ describe('damage is refused', () => {
     expect((await entriesIn(path)).length).toBe(6);
   });
 
+  it('and nothing has changed then: no torn tail is cut off, and nothing goes that a damaged snapshot covers', async () => {
+    const unchanged = async (path: string, code: string) => {
+      const before = contents(path);
+      expect(await refusal(path)).toMatchObject({ code });
+      expect(contents(path)).toEqual(before);
+    };
+    const path = await closedLog(3);
+    await withStore({ ...SMALL, log: { path } } as Partial<StoreOptions>, (store) => store.put(9, 9));
+    for (const [name, end] of [
+      ['log-0000000002', 'what did not come through'],
+      ['log-0000000003', ''],
+    ]) {
+      const copy = copyOf(path);
+      appendFileSync(join(copy, name), end);
+      writeFileSync(join(copy, 'snapshot.tmp'), 'of a process that was killed');
+      rmSync(join(copy, 'log-0000000001'));
+      await unchanged(copy, 'ERR_LOG_CORRUPT');
+    }
+    // As a process leaves it that was killed when it had named the snapshot.
+    const named = await withStore({ ...SMALL, log: { path } } as Partial<StoreOptions>, async (store) => {
+      const before = copyOf(path);
+      await store.replaceLog();
+      for (const name of readdirSync(path)) {
+        if (!name.startsWith(LOCK)) copyFileSync(join(path, name), join(before, name));
+      }
+      return before;
+    });
+    const snapshot = join(named, 'snapshot-0000000004');
+    const whole = readFileSync(snapshot);
+    const { at } = framesOf(snapshot)[1];
+    const damaged = Buffer.from(whole);
+    damaged[at + 40] ^= 1;
+    writeFileSync(snapshot, damaged);
+    await unchanged(named, 'ERR_SNAPSHOT_CORRUPT');
+    writeFileSync(snapshot, whole);
+    recover(files, named, SCHEMA);
+    expect(readdirSync(named).sort()).toEqual(['log-0000000004', 'snapshot-0000000004']);
+  });
+
   it('other types and another format', async () => {
     const path = await closedLog(2);
     const Quote = bin.object({ id: bin.u32, on: bin.bool });
@@ -304,6 +375,25 @@ describe('the log is replaced by snapshots', () => {
   });
 });
 
+describe('the directory', () => {
+  it('is made with those above it, and all of their names are on the disk', () => {
+    const above = folder('log');
+    const synced: string[] = [];
+    const sync = vi.spyOn(files, 'syncDirectory').mockImplementation((path) => void synced.push(path));
+    try {
+      files.makeDirectory(join(above, 'a', 'b', 'c'));
+      expect(synced.sort()).toEqual([above, join(above, 'a'), join(above, 'a', 'b')]);
+      files.makeDirectory(join(above, 'a', 'd'));
+      expect(synced.slice(3)).toEqual([join(above, 'a')]);
+      files.makeDirectory(join(above, 'a', 'd'));
+      expect(synced.length, 'it was there').toBe(4);
+    } finally {
+      sync.mockRestore();
+    }
+    expect(readdirSync(join(above, 'a')).sort()).toEqual(['b', 'd']);
+  });
+});
+
 describe('one store has a directory', () => {
   it('a second one is refused while the first lives, in this process and in others', async () => {
     const path = folder('log');
@@ -314,29 +404,73 @@ describe('one store has a directory', () => {
       expect(error.message).toContain(String(process.pid));
       expect(await store.get(1)).toBe(1);
     });
-    expect(existsSync(join(path, 'lock'))).toBe(false);
+    expect(locksIn(path)).toEqual([]);
     expect((await entriesIn(path)).length).toBe(1);
   });
 
-  it('locks of the dead, of older lives of the machine, and without a name are pushed aside', async () => {
+  it('locks of the dead, of older lives of the machine, and without a name do not count, and go', async () => {
     const path = folder('log');
     const stat = readFileSync('/proc/self/stat', 'utf8');
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
     const { pid } = process;
-    for (const lock of [
+    for (const owner of [
       '',
       'nonsense',
-      `4194304 4194304/task/4194304 1 ${boot}\n`,
+      `4194304.4194304.1.${boot}`,
       // The number is taken again, by one that began at another time; the machine was started again.
-      `${pid} ${pid}/task/${pid} ${Number(began) - 1} ${boot}\n`,
-      `${pid} ${pid}/task/${pid} ${began} another-boot\n`,
+      `${pid}.${pid}.${Number(began) - 1}.${boot}`,
+      `${pid}.${pid}.${began}.another-boot`,
     ]) {
-      writeFileSync(join(path, 'lock'), lock);
-      expect(await entriesIn(path), lock).toEqual([]);
+      writeFileSync(join(path, `lock-${owner}`), '');
+      expect(await entriesIn(path), owner).toEqual([]);
+      expect(locksIn(path)).toEqual([]);
     }
-    writeFileSync(join(path, 'lock'), `${pid} ${pid}/task/${pid} ${began} ${boot}\n`);
+    writeFileSync(join(path, `lock-${pid}.${pid}.${began}.${boot}`), '');
     expect(await codeOf(() => open({ ...SMALL, log: { path } }))).toBe('ERR_LOG_IN_USE');
+    expect(locksIn(path).length).toBe(1);
+  });
+
+  it('and never two, however the calls of three that come together fall between each other', () => {
+    type Others = Readonly<Record<number, () => void>>;
+    /** How many have the lock, if the first one comes; `between` says who comes before which of its calls. */
+    const contend = (between: (come: (owner: string, others?: Others) => void) => Others): number => {
+      const disk = new Disk(new Random(1));
+      let held = 0;
+      const come = (owner: string, others: Others = {}) => {
+        let call = 0;
+        const files = new Proxy(disk, {
+          get(_, name) {
+            if (name === 'owner') return () => owner;
+            if (name === 'ownerLives') return (text: string) => text !== 'dead';
+            const act = disk[name as keyof Disk];
+            if (typeof act !== 'function') return act;
+            return (...args: never[]) => {
+              if (name !== 'join') others[call++]?.();
+              return (act as (...args: never[]) => unknown).apply(disk, args);
+            };
+          },
+        });
+        try {
+          lockDirectory(files, 'log', () => {});
+          held++;
+        } catch (error) {
+          if ((error as SabtreeError).code !== 'ERR_LOG_IN_USE') throw error;
+        }
+      };
+      disk.create(`log/${LOCK}dead`)?.write(new TextEncoder().encode('dead'));
+      come('first', between(come));
+      return held;
+    };
+    for (let i = 0; i < 9; i++) {
+      for (let j = 0; j < 9; j++) {
+        const within = contend((come) => ({ [i]: () => come('second', { [j]: () => come('third') }) }));
+        expect(within, `the second at ${i}, the third at ${j} of it`).toBe(1);
+        if (i === j) continue;
+        const behind = contend((come) => ({ [i]: () => come('second'), [j]: () => come('third') }));
+        expect(behind, `the second at ${i}, the third at ${j}`).toBe(1);
+      }
+    }
   });
 
   it('an owner whose thread was terminated has it no longer', async () => {
@@ -354,7 +488,7 @@ describe('one store has a directory', () => {
     await worker.terminate();
     // Its threads end with it, soon.
     let entries: unknown;
-    await until('the directory is free', () => existsSync(join(path, 'lock')));
+    await until('the lock is left behind', () => locksIn(path).length === 1);
     for (let tries = 0; entries === undefined && tries < 500; tries++) {
       entries = await entriesIn(path).catch((error) => {
         if ((error as SabtreeError).code !== 'ERR_LOG_IN_USE') throw error;
@@ -501,6 +635,31 @@ describe('sabtree inspect', () => {
     });
     const [counted] = (await inspect(calls, '--json')).out.split('\n').map((line) => JSON.parse(line || '{}').byName);
     expect(counted).toEqual({ [`user-defined, hash ${(commandHash('transfer') >>> 0).toString(16)}`]: 1, put: 1 });
+  });
+
+  it('names what is carried out as a call, too', async () => {
+    for (const options of [
+      { key: 'tuple', value: 'json' },
+      { key: 'u32', value: 'string' },
+    ]) {
+      const path = folder('log');
+      const key = (n: number) => (options.key === 'tuple' ? ['key', n] : n) as never;
+      await withStore({ ...SMALL, ...options, log: { path } } as Partial<StoreOptions>, async (store) => {
+        await store.put(key(1), 'one' as never);
+        await store.put(key(2), 'two' as never);
+        await store.insert(key(3), 'three' as never);
+        await store.delete(key(1));
+        await store.compareAndSet(key(2), 'two' as never, 'deux' as never);
+        await store.get(key(2));
+        await store.putAll([key(4)], ['four' as never]);
+        await store.atomic([['put', key(5), 'five' as never]]);
+      });
+      const { code, out } = await inspect(path, '--json');
+      expect(code).toBe(0);
+      const byName = { put: 2, insert: 1, delete: 1, compareAndSet: 1, putAll: 1, atomic: 1 };
+      expect(JSON.parse(out)).toMatchObject({ ...options, value: `blob:${options.value}`, commands: 7, byName });
+      expect((await inspect(path)).out).toContain(` ${options.key}, ${options.value} `);
+    }
   });
 
   it('refuses wrong calls', async () => {

@@ -1,7 +1,7 @@
 /** Snapshots: what is in them, and what becomes of them when they are damaged. */
 import { createReadStream, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,17 @@ import { FRAME_SNAPSHOT, readFrame, textFrame, textOf } from '../dist/workers/du
 import { SnapshotReader } from '../dist/workers/durable/snapshot.js';
 import { folder } from './support/durable.ts';
 import { seeded } from './support/random.ts';
-import { type AnyStore, agreeOnReplicas, answer, Commands, codeOf, oracleOf, withStore } from './support/stores.ts';
+import {
+  type AnyStore,
+  agreeOnReplicas,
+  answer,
+  Commands,
+  codeOf,
+  inTime,
+  oracleOf,
+  until,
+  withStore,
+} from './support/stores.ts';
 import { agree } from './support/trees.ts';
 import { type AnyKey, KEY_TYPES, VALUES } from './support/values.ts';
 
@@ -144,13 +154,16 @@ describe('snapshots and streams', () => {
   it('a stream that fails, fails the snapshot and nothing else', async () => {
     await withStore({ replicas: 1 }, async (store) => {
       await store.put(1, 1);
+      // Nobody listens to its 'error': that would end the process.
       const broken = new Writable({
         write(_chunk, _encoding, done) {
           done(new Error('no more room'));
         },
       });
-      broken.on('error', () => {});
+      const event = new Promise((resolve) => broken.prependListener('close', () => resolve(broken.errored)));
       await expect(store.snapshot(broken)).rejects.toThrow('no more room');
+      expect(await inTime('its end', event)).toMatchObject({ message: 'no more room' });
+      await expect(store.snapshot(broken), 'it is destroyed').rejects.toMatchObject({ code: 'ERR_STREAM_DESTROYED' });
       const failing = new WritableStream<Uint8Array>({
         write() {
           throw new Error('gone');
@@ -158,8 +171,27 @@ describe('snapshots and streams', () => {
       });
       await expect(store.snapshot(failing)).rejects.toThrow('gone');
       expect(await store.get(1)).toBe(1);
-      const file = join(folder('snapshot'), 'after');
-      expect((await store.snapshot(file)).entries).toBe(1);
+      const good = new Writable({ write: (_chunk, _encoding, done) => done() });
+      expect((await store.snapshot(good)).entries).toBe(1);
+      expect([good.listenerCount('error'), good.listenerCount('close')], 'nothing is left at it').toEqual([0, 0]);
+    });
+  });
+
+  it('nobody waits for a stream that takes nothing any more', async () => {
+    // A transform that nobody reads holds its piece, and does not call back when it is destroyed.
+    const unread = () => new PassThrough({ highWaterMark: 1 });
+    const holds = (stream: PassThrough) => until('a piece', () => stream.readableLength > 0);
+    await withStore({ replicas: 1 }, async (store) => {
+      await store.put(1, 1);
+      const [destroyed, left] = [unread(), unread()];
+      const first = codeOf(() => store.snapshot(destroyed));
+      await holds(destroyed);
+      destroyed.destroy();
+      expect(await inTime('the snapshot', first)).toBe('ERR_IO');
+      const second = codeOf(() => store.snapshot(left));
+      await holds(left);
+      await store.close();
+      expect(await inTime('the snapshot', second)).toBe('ERR_CLOSED');
     });
   });
 });
@@ -246,6 +278,37 @@ describe('wrong calls', () => {
     } catch (error) {
       expect(error).toMatchObject({ code: 'ERR_LAYOUT_VERSION', value: 2 });
     }
+  });
+});
+
+describe('values that are longer than the store takes', () => {
+  const LONG = { key: 'u32', value: 'string', model: 'keyed', executors: 1 } as Partial<StoreOptions>;
+
+  it('are refused when it is opened, from a snapshot and from a log; what was deleted again does not count', async () => {
+    const path = folder('log');
+    const file = join(folder('snapshot'), 'snapshot');
+    const log = { path };
+    await withStore({ ...LONG, replicas: 1, maxValue: 900_000, ring: 65536, log }, async (store) => {
+      await store.put(1, 'x'.repeat(16_384));
+      await store.put(2, 'x'.repeat(900_000));
+      await store.snapshot(file);
+      await store.put(3, 'y'.repeat(20_000));
+    });
+    const attempt = async (options: Partial<StoreOptions>) => {
+      try {
+        return await withStore({ ...LONG, ...options }, async (store) => (await store.getMany([1, 2, 3])).length);
+      } catch (error) {
+        return [(error as SabtreeError).code, (error as SabtreeError).value];
+      }
+    };
+    expect(await attempt({ restore: file })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    expect(await attempt({ restore: file, maxValue: 65_536, ring: 8192 })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    expect(await attempt({ restore: file, maxValue: 900_000, ring: 65536 })).toBe(3);
+    expect(await attempt({ restore: file, model: 'direct' })).toBe(3);
+    expect(await attempt({ log })).toEqual(['ERR_TOO_LARGE', 900_000]);
+    await withStore({ ...LONG, replicas: 1, maxValue: 900_000, ring: 65536, log }, (store) => store.delete(2));
+    expect(await attempt({ log, maxValue: 20_000 })).toBe(3);
+    expect(await attempt({ log })).toEqual(['ERR_TOO_LARGE', 20_000]);
   });
 });
 

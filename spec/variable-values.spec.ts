@@ -243,6 +243,8 @@ describe('types', () => {
     ['json', new ArrayBuffer(2)],
     ['json', new Error('x')],
     ['json', JSON.parse('{ "a": { "__proto__": 1 } }')],
+    ['json', ['long', `${'x'.repeat(100)}\udc00`]],
+    ['json', new DataView(new ArrayBuffer(1))],
   ] as const)('%s refuses %s', (type, value) => {
     const tree = SharedTree.create({ key: 'u32', value: type, memory: '64MB' });
     const before = used(tree);
@@ -252,6 +254,18 @@ describe('types', () => {
     expect(tree.size).toBe(0);
     expect(used(tree) - before).toBeLessThan(65_536);
     expect(() => tree.add(1, value as never)).toThrowError(error('ERR_UNSUPPORTED'));
+  });
+
+  it('json refuses what is encoded while another value is, too', () => {
+    const tree = SharedTree.create({ key: 'u32', value: 'json', memory: '16MB' });
+    const outer = {
+      get inner() {
+        tree.put(1, 2n ** 64n);
+        return 1;
+      },
+    };
+    expect(() => tree.put(2, outer)).toThrowError(error('ERR_VALUE'));
+    expect(tree.size).toBe(0);
   });
 
   it('the longest value goes in and comes out', () => {

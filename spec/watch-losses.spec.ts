@@ -1,8 +1,8 @@
 /** Watching while replicas are lost and rebuilt. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Change, ModelName } from '../dist/index.js';
-import { WATCH_LOCK, WATCH_MARKED } from '../dist/layout/watch.js';
-import { holderOf, progressWord, tagWord } from '../dist/workers/watch-memory.js';
+import { WATCH_LOCK, WATCH_MARKED, WATCH_TAG_RINGS } from '../dist/layout/watch.js';
+import { holderOf, progressWord, sweptWord, tagWord } from '../dist/workers/watch-memory.js';
 import { inTime, until } from './support/stores.ts';
 import { endAll, expectCounted, flag, folded, opened, sum, thread } from './support/watching.ts';
 
@@ -97,4 +97,54 @@ describe('watching through losses', () => {
     expect(words[tagWord(streams, group, position)]).toBe(position | 0);
     expect((await told.next()).value).toMatchObject({ key: 2 });
   });
+
+  it.each([2 ** 31 + 2 ** 20, 2 ** 32 - 2 ** 29])(
+    'what was watched %i slots ago is not taken for what comes: nothing is lost or repeated',
+    async (age) => {
+      const store = await opened({ model: 'opt-psmr', replicas: 3, compareEvery: 0, fanout: 4 });
+      const { streams } = store;
+      const { words, shape } = streams;
+      const tags = shape.ringSlots * WATCH_TAG_RINGS;
+      const before = store.watch(undefined, () => {});
+      for (let i = 0; i < 50; i++) await store.put(i, i);
+      before.close();
+      await before.closed;
+      // As if so much had gone by since, while nobody watched.
+      for (let group = 0; group < shape.groups; group++) {
+        const now = words[progressWord(streams, store.status().home, group)];
+        for (let i = 0; i < tags; i++) words[tagWord(streams, group, now + i)] = (now + i - age) | 0;
+        for (let replica = 0; replica < shape.replicas; replica++) {
+          words[progressWord(streams, replica, group)] = (now - age) | 0;
+        }
+        Atomics.store(words, sweptWord(streams, group), now - 2 ** 28 - 1000);
+      }
+      const old = (group: number, i: number) => {
+        const now = words[sweptWord(streams, group)];
+        const there = (now - words[tagWord(streams, group, i)]) >>> 0;
+        return there > 2 ** 28 && there < 2 ** 32 - 2 ** 28;
+      };
+      await until('no tag is old', () => {
+        for (let group = 0; group < shape.groups; group++) {
+          for (let i = 0; i < tags; i++) if (old(group, i)) return false;
+        }
+        return true;
+      });
+      const counts = new Map<number, number>();
+      const watch = store.watch(undefined, (change) => {
+        if (change.type === 'put') counts.set(change.value, (counts.get(change.value) ?? 0) + 1);
+      });
+      for (let round = 0; round < 60; round++) {
+        const keys = Array.from({ length: 400 }, (_, i) => (i * 7919) % 2003);
+        await store.putMany(
+          keys,
+          keys.map((_, i) => 1000 + round * 400 + i),
+        );
+        if (round % 7 === 0) await store.deleteMany(keys);
+      }
+      await store.close();
+      await watch.closed;
+      expect(counts.size).toBe(60 * 400);
+      expect([...counts.values()].filter((count) => count !== 1).length, 'told more than once').toBe(0);
+    },
+  );
 });

@@ -160,4 +160,25 @@ describe('watches', () => {
     expect(await codeOf(() => told.next())).toBe('ERR_REPLICAS_LOST');
     expect(await told.next()).toEqual({ done: true, value: undefined });
   });
+
+  it('nobody has to look at how a listener ends with a store that has failed', async () => {
+    const store = await opened({ replicas: 1, rebuild: false });
+    const unhandled: unknown[] = [];
+    const hear = (reason: unknown) => unhandled.push(reason);
+    const before = process.listeners('unhandledRejection');
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', hear);
+    try {
+      const watch = store.watch(undefined, () => {});
+      await store.put(1, 1);
+      await store.kill(0);
+      await until('the store has failed', () => store.status().state === 'failed');
+      await until('the watch has ended', () => store.stats().watchers === 0);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(unhandled).toEqual([]);
+      expect(await codeOf(() => watch.closed)).toBe('ERR_REPLICAS_LOST');
+    } finally {
+      process.removeListener('unhandledRejection', hear);
+      for (const listener of before) process.on('unhandledRejection', listener as never);
+    }
+  });
 });

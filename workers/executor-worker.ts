@@ -44,6 +44,8 @@ export interface ExecutorConfig {
   readonly commands: readonly string[];
   /** Milliseconds that one may take; 0: as long as it likes. */
   readonly commandTimeout: number;
+  /** Most bytes of a value. */
+  readonly maxValue: number;
   /** Present if the replica is being rebuilt. */
   readonly rebuild?: Rebuild;
   /** What the replica is loaded with before it begins. */
@@ -104,7 +106,7 @@ function setUp(given: ExecutorConfig, commands: readonly DefinedCommand[]): void
   thread = made;
   if (given.load !== undefined && given.thread === 0) {
     const replay = new CallRunner(streams, attachment, values, table, given.commandTimeout, true);
-    loadReplica(streams, attachment, replica, given.load, replay);
+    loadReplica(streams, attachment, replica, given.load, replay, given.maxValue);
   }
   join = rebuild && (() => joinStreams({ ...parts, values: attachment.values }, rebuild, made.readers));
 }

@@ -47,7 +47,7 @@ export interface ReplicaMemory {
   readonly leaves: number;
   /** Inner nodes. */
   readonly branches: number;
-  /** Values that vary in length: pieces of memory that they are cut from, freed ones included. */
+  /** Values that vary in length; what was freed of them, to be used again for others, is not told apart. */
   readonly values: number;
   /** Areas of executors and work blocks of attached threads. */
   readonly areas: number;
@@ -137,7 +137,8 @@ export function treeWork(streams: Streams, memory: WebAssembly.Memory, replica: 
 }
 
 function replicaMemory(memory: WebAssembly.Memory, replica: number): ReplicaMemory {
-  // Growing by nothing shows what other threads have grown it to.
+  // The list first: whatever is in it stands in memory that there is. Growing by nothing shows what others have grown it to.
+  const first = Atomics.load(new Uint32Array(memory.buffer, 0, NODES >> 2), HEADER_BLOCKS >> 2);
   memory.grow(0);
   const words = new Uint32Array(memory.buffer);
   const counters = new BigInt64Array(memory.buffer);
@@ -150,9 +151,9 @@ function replicaMemory(memory: WebAssembly.Memory, replica: number): ReplicaMemo
   }
   let areas = 0;
   let values = 0;
-  for (let block = Atomics.load(words, HEADER_BLOCKS >> 2); block !== 0; block = words[(block + BLOCK_NEXT) >> 2]) {
+  for (let block = first; block !== 0; block = words[(block + BLOCK_NEXT) >> 2]) {
     const bytes = BLOCK_PREFIX + words[(block + BLOCK_SIZE) >> 2];
-    if (Atomics.load(words, (block + BLOCK_OWNER) >> 2) === BLOB_OWNER) values += bytes;
+    if (words[(block + BLOCK_OWNER) >> 2] === BLOB_OWNER) values += bytes;
     else areas += bytes;
   }
   const used = Atomics.load(words, HEADER_BUMP >> 2);
@@ -162,7 +163,7 @@ function replicaMemory(memory: WebAssembly.Memory, replica: number): ReplicaMemo
     branches: branches * nodeSize,
     values,
     areas,
-    free: Math.max(0, used - NODES - areas - values - (leaves + branches) * nodeSize),
+    free: Math.max(0, used - NODES - values - areas - (leaves + branches) * nodeSize),
     used,
     reserved: memory.buffer.byteLength,
     maximum: words[HEADER_MAX_PAGES >> 2] * PAGE,

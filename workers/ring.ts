@@ -22,6 +22,7 @@ import {
   CLAIM_MADE,
   CLIENT_CLAIM_GROUP,
   EXECUTOR_SIGNAL,
+  HOARD_SLOTS,
   RING_CLAIM,
   RING_LAST_MARKER,
   RING_ROOM_SIGNAL,
@@ -254,9 +255,6 @@ function lapOf(position: number, shift: number): number {
   return ((position >>> shift) + 1) | 0;
 }
 
-/** Most slots that a reader takes aside (16 MiB). */
-const HOARD = 1 << 18;
-
 /**
  * One replica's reading of a ring. Only one thread may use it.
  *
@@ -403,7 +401,7 @@ export class RingReader {
     for (;;) {
       const left = this.hoardEnd - this.hoardAt;
       const found = this.pollRing(this.mask + 1);
-      if (found === 0 || left + found > HOARD) return;
+      if (found === 0 || left + found > HOARD_SLOTS) return;
       let room = this.hoarded;
       if (room === undefined || (this.hoardEnd + found) * SLOT > room.length) {
         const bytes = Math.max(2 * (left + found), 1024) * SLOT;

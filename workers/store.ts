@@ -160,7 +160,8 @@ export interface StoreOptions<K extends KeyType = KeyType, V extends ValueType =
   readonly compareEvery?: number;
   /**
    * A snapshot to begin with: a file, its bytes, or a stream of them (see `Store.snapshot`). It may come from a store of
-   * another model, with other executors, replicas and node sizes; key and value types must be the same.
+   * another model, with other executors, replicas and node sizes; key and value types must be the same, and no value longer
+   * than `maxValue`.
    */
   readonly restore?: SnapshotSource;
   /** A log on disk of every command that changes something: the store begins with what is in it. Not with the model direct. */
@@ -515,24 +516,27 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
    * One replica, another than the home one if there is one, stands still while it is copied (25 ms per million entries of
    * 12 bytes); the copy takes as much memory as the entries. `open({ restore })` begins with a snapshot, `sabtree inspect` shows one.
    * @returns what the snapshot says of itself.
-   * @throws ERR_ARGUMENT; ERR_UNSUPPORTED with the model direct; ERR_IO; ERR_CLOSED; what the stream fails with
+   * @throws ERR_ARGUMENT; ERR_UNSUPPORTED with the model direct; ERR_IO, also if the stream is closed meanwhile; ERR_CLOSED, also
+   *   while a stream still holds what it was given; what the stream fails with (its 'error' event needs no listener then)
    */
   async snapshot(target: SnapshotTarget): Promise<SnapshotInfo> {
-    const write = writerTo(target);
+    const writer = writerTo(target);
     const release = keepAlive();
     try {
-      if (write === undefined) return await this.ordered((control) => control.snapshot(pathOf(target) as string));
+      if (writer === undefined) return await this.ordered((control) => control.snapshot(pathOf(target) as string));
       const { id, info } = await this.ordered((control) => control.snapshotBegin());
       try {
         for (;;) {
           const chunk = await this.ordered((control) => control.snapshotNext(id));
           if (chunk === undefined) return info;
-          await write(chunk);
+          // A stream may take as long as it likes, but the store does not wait for it when it ends.
+          await this.ordered(() => writer.write(chunk));
         }
       } finally {
         if (this.streams.state <= STATE_READ_ONLY) await this.ordered((control) => control.snapshotEnd(id));
       }
     } finally {
+      writer?.leave();
       release();
     }
   }
@@ -563,7 +567,10 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
       );
     }
     if (streams.state > STATE_READ_ONLY) throw stateError(streams);
-    const answer = await Promise.race([ask(supervision.control), supervision.ended]);
+    const ended = supervision.ended.then(() => {
+      throw stateError(streams);
+    });
+    const answer = await Promise.race([ask(supervision.control), ended]);
     if (isFailure(answer)) throw failureError(answer);
     return answer as Exclude<Awaited<P>, Failure>;
   }
@@ -950,7 +957,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     model: model.name,
     wait,
     mixer,
-    ...{ commands: urls, commandTimeout },
+    ...{ commands: urls, commandTimeout, maxValue },
     rebuild,
     stallTimeout,
     compareEvery,

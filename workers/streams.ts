@@ -14,6 +14,7 @@ import {
   GIVEN_UP_PLACE,
   GIVEN_UP_PLACES,
   GIVEN_UP_SIZE,
+  HOARD_SLOTS,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -46,7 +47,7 @@ import { WATCH_TAG_RINGS } from '../layout/watch.ts';
 import { initWatch, watchBytes } from './watch-memory.ts';
 
 /** Slots that a replica may be behind in a stream beside a ring or two: what one that is rebuilt has taken aside, and more. */
-const FAR_BEHIND = 1 << 20;
+const FAR_BEHIND = 4 * HOARD_SLOTS;
 
 /** Most bytes of the streams' memory: what an index of 32 bits with its sign can address. */
 const MOST_BYTES = 2 ** 31 - 64;

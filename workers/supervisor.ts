@@ -101,7 +101,7 @@ import { endStanding, standsForReader } from './reading.ts';
 import { mendClaim, mendLock } from './repair.ts';
 import { Streams } from './streams.ts';
 import type { WaitName } from './waiting.ts';
-import { freeWatchersOf, mendLog, waitsForWatcher } from './watch-memory.ts';
+import { freeWatchersOf, mendLog, TagSweeper, waitsForWatcher } from './watch-memory.ts';
 
 /** What a supervisor is started with: structured-cloneable. */
 export interface SupervisorConfig {
@@ -115,6 +115,8 @@ export interface SupervisorConfig {
   readonly commands: readonly string[];
   /** Milliseconds that one may take; 0: as long as it likes. */
   readonly commandTimeout: number;
+  /** Most bytes of a value. */
+  readonly maxValue: number;
   /** Whether lost replicas are rebuilt. */
   readonly rebuild: boolean;
   /** Milliseconds without progress after which a replica is taken for lost. */
@@ -222,6 +224,7 @@ export class Supervisor {
   private comparedAt = 0;
   private comparedClaims = -1;
   private clientTick = 0;
+  private readonly sweeper: TagSweeper;
   /** Snapshots and the log. */
   readonly keeper: Keeper;
   /** What was found when the log was opened. */
@@ -233,6 +236,7 @@ export class Supervisor {
     this.streams = Streams.attach(config.streams);
     this.words = this.streams.words;
     this.multicast = new Multicast(this.streams, HOLDER);
+    this.sweeper = new TagSweeper(this.streams);
     const { memories, value, schema, wait, log } = config;
     this.keeper = new Keeper({
       ...{ streams: this.streams, memories, value, schema, wait, log },
@@ -288,10 +292,10 @@ export class Supervisor {
   }
 
   private startMember(replica: number, thread: number, rebuild: Rebuild | undefined, load?: LoadPlan): Member {
-    const { streams, memories, value, model, wait, mixer, commands, commandTimeout } = this.config;
+    const { streams, memories, value, model, wait, mixer, commands, commandTimeout, maxValue } = this.config;
     const config: ExecutorConfig = {
       ...{ streams, memory: memories[replica], value, model, replica, thread, wait, mixer },
-      ...{ commands, commandTimeout },
+      ...{ commands, commandTimeout, maxValue },
       ...(rebuild && { rebuild }),
       ...(load && thread === 0 && { load }),
     };
@@ -605,6 +609,7 @@ export class Supervisor {
       this.clientTick = now;
       this.lookAfterClients(now);
     }
+    this.sweeper.step();
     const { compareEvery } = this.config;
     this.keeper.tick(now);
     if (compareEvery > 0 && !this.comparing && now - this.comparedAt >= compareEvery) {

@@ -3,6 +3,7 @@
  * watchers, taking them out, mending what dead threads left.
  */
 import { SLOT } from '../layout/operation.ts';
+import { RING_CLAIM } from '../layout/streams.ts';
 import {
   MAX_WATCHERS,
   WATCH_ACTIVE,
@@ -12,6 +13,7 @@ import {
   WATCH_PROGRESS_SIZE,
   WATCH_REFUSED,
   WATCH_SLEEPERS,
+  WATCH_SWEPT,
   WATCH_TAG_RINGS,
   WATCH_TAGS,
   WATCHER_CLIENT,
@@ -40,6 +42,7 @@ export function initWatch(streams: Streams): void {
   for (let replica = 0; replica < shape.replicas; replica++) {
     for (let group = 0; group < shape.groups; group++) words[progressWord(streams, replica, group)] = shape.start;
   }
+  for (let group = 0; group < shape.groups; group++) words[sweptWord(streams, group)] = shape.start;
   words[(watchAt + WATCH_REFUSED) >> 2] = 0;
 }
 
@@ -57,6 +60,67 @@ export function progressWord({ watchAt }: Streams, replica: number, group: numbe
 export function tagWord({ watchAt, shape }: Streams, group: number, position: number): number {
   const tags = shape.ringSlots * WATCH_TAG_RINGS;
   return ((watchAt + WATCH_TAGS) >> 2) + group * tags + (position & (tags - 1));
+}
+
+/** Word index of where old tags of a group were last looked for. */
+export function sweptWord({ watchAt }: Streams, group: number): number {
+  return (watchAt + WATCH_SWEPT + group * 4) >> 2;
+}
+
+/** Slots after which tags are looked at again, and beyond which one is old. */
+const OLD = 2 ** 28;
+/** Tags looked at together: well below a millisecond. */
+const SLICE = 16384;
+
+/**
+ * Keeps the tags from growing old. One stays as it is until a command stands at its place again that changes something while
+ * somebody watches, and positions wrap: half a round later it would look as if it stood for a command to come, and be left as it
+ * is when that one's changes are entered, so that they are entered twice; a whole round later as if they were entered already.
+ */
+export class TagSweeper {
+  private readonly streams: Streams;
+  /** By group: the tag that a sweep has come to; -1 while there is none. */
+  private readonly at: number[];
+
+  constructor(streams: Streams) {
+    this.streams = streams;
+    this.at = Array(streams.shape.groups).fill(-1);
+  }
+
+  /** Looks at some tags, if it is time; for one thread, which calls it often enough: many times while 2^28 slots go by. */
+  step(): void {
+    const { streams, at } = this;
+    const { words } = streams;
+    for (let group = 0; group < at.length; group++) {
+      const claimed = Atomics.load(words, (streams.ring(group) + RING_CLAIM) >> 2);
+      const swept = sweptWord(streams, group);
+      if (at[group] < 0) {
+        if ((claimed - Atomics.load(words, swept)) >>> 0 < OLD) continue;
+        Atomics.store(words, swept, claimed);
+        at[group] = 0;
+      }
+      at[group] = this.sweep(group, at[group], claimed);
+    }
+  }
+
+  /** Sweeps a slice of a group's tags from one on. @returns the next one; -1 behind the last */
+  private sweep(group: number, from: number, claimed: number): number {
+    const { words, shape } = this.streams;
+    const tags = shape.ringSlots * WATCH_TAG_RINGS;
+    const first = tagWord(this.streams, group, 0);
+    const to = Math.min(tags, from + SLICE);
+    // Before every command that is still to be executed, after those of the last sweeps, and not the position of its place.
+    const young = (claimed - OLD / 2) | 0;
+    for (let tag = from; tag < to; tag++) {
+      const there = Atomics.load(words, first + tag);
+      const age = (claimed - there) >>> 0;
+      // Those that look as if they were far ahead are not: they are new, and the ring was claimed further meanwhile.
+      if (age < OLD || age >= 2 ** 32 - OLD) continue;
+      const own = (young & (tags - 1)) === tag;
+      Atomics.compareExchange(words, first + tag, there, own ? (young - 1) | 0 : young);
+    }
+    return to === tags ? -1 : to;
+  }
 }
 
 /** First byte of the log. */

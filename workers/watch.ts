@@ -352,6 +352,8 @@ export class Changes<K = number, V = number> implements AsyncIterableIterator<Ch
   /** What has to be told once everything at hand was given: the end, or an error. */
   private ended = false;
   private error: SabtreeError | undefined;
+  /** What the store has failed with, if that ended it. @internal */
+  storeFailure: SabtreeError | undefined;
   /** Calls of `next` are answered one after another. */
   private last: Promise<unknown> = Promise.resolve();
   private sinceTurn = 0;
@@ -435,7 +437,10 @@ export class Changes<K = number, V = number> implements AsyncIterableIterator<Ch
   finish(): void {
     if (this.ended) return;
     while (this.attempt(() => this.reader.take(true) > 0) && !this.ended);
-    if (!this.ended && this.streams.state === STATE_FAILED) this.error = stateError(this.streams);
+    if (!this.ended && this.streams.state === STATE_FAILED) {
+      this.storeFailure = stateError(this.streams);
+      this.error = this.storeFailure;
+    }
     this.end();
   }
 
@@ -480,13 +485,19 @@ export class Changes<K = number, V = number> implements AsyncIterableIterator<Ch
 
 /** A listener's watch: see `StoreClient.watch`. */
 export class Watch {
-  /** Resolves when the watch has ended and nothing more will be told; rejects with what ended it, also with what the listener threw. */
+  /**
+   * Resolves when the watch has ended and nothing more will be told; rejects with what ended it, also with what the listener
+   * threw: that is an unhandled rejection if nobody looks. That the store has failed is none: every call tells it.
+   */
   readonly closed: Promise<void>;
   private readonly stop: () => void;
   private stopped = false;
 
   /** @internal */
-  constructor(changes: Pick<Changes, 'stop'> & AsyncIterable<unknown>, listener: (change: unknown) => unknown) {
+  constructor(
+    changes: Pick<Changes, 'stop' | 'storeFailure'> & AsyncIterable<unknown>,
+    listener: (change: unknown) => unknown,
+  ) {
     this.stop = () => changes.stop();
     const tell = async () => {
       try {
@@ -499,7 +510,12 @@ export class Watch {
         changes.stop();
       }
     };
-    this.closed = tell();
+    this.closed = new Promise((resolve, reject) => {
+      tell().then(resolve, (error) => {
+        if (error === changes.storeFailure) this.closed.catch(() => {});
+        reject(error);
+      });
+    });
   }
 
   /** Ends the watch; the listener is not called again. */

@@ -12,6 +12,7 @@ import { FlagError, listOf, nameOf, numberFlag, parseFlags } from '../../perf/su
 import { MODELS, modelNames } from '../../workers/models/index.ts';
 import { table } from '../table.ts';
 import { Random } from '../workload.ts';
+import { CONTENTS, type ContentName } from './content.ts';
 import { Ledger } from './ledger.ts';
 import type { Life } from './plan.ts';
 
@@ -21,14 +22,16 @@ const HELP = `sabtree kill9 [options]
 
 Starts a process that opens a store with a log and writes to it through several clients, kills it
 with SIGKILL at some moment (also while it opens, or while a snapshot replaces the log), and starts
-the next one on the same directory: that one must find everything that was answered, of every putAll
-all or nothing, and nothing that was never sent. Models, executors and replicas change from life to
-life.
+the next one on the same directory: that one must find everything that was answered, of what writes
+several keys (putAll, a user-defined command) all or nothing, and nothing that was never sent.
+Models, executors and replicas change from life to life.
 
   --times N         kills, 1 to 1000000 (20)
   --seed N          seed of all that is random but time itself (from the clock)
   --models A,B      ${LOGGED.join(', ')}
                     (all of them)
+  --content KIND    ${CONTENTS.join(' or ')} (numbers): u32 -> f64, or string -> json
+                    of up to 16 KiB
   --fsync POLICY    always, interval or never (always); the end of a process loses nothing under any
                     of them
   --path DIR        where the log's directory is made (${tmpdir()})
@@ -42,6 +45,7 @@ const FLAGS = {
   times: { type: 'string' },
   seed: { type: 'string' },
   models: { type: 'string' },
+  content: { type: 'string' },
   fsync: { type: 'string' },
   path: { type: 'string' },
   json: { type: 'boolean' },
@@ -157,6 +161,7 @@ async function run(
   times: number,
   seed: number,
   models: readonly ModelName[],
+  content: ContentName,
   fsync: FsyncPolicy,
   directory: string,
   signal: AbortSignal,
@@ -177,7 +182,7 @@ async function run(
   // A life that was killed before its store was open leaves the ledger to the next one.
   for (let number = 1; number <= times + 1 && !signal.aborted; number++) {
     const life: Life = {
-      ...{ directory, fsync, seed, life: number },
+      ...{ directory, content, fsync, seed, life: number },
       model: models[random.below(models.length)],
       executors: 1 + random.below(3),
       replicas: 1 + random.below(3),
@@ -247,11 +252,12 @@ export async function kill9(args: string[], signal: AbortSignal): Promise<number
   const times = numberFlag('times', values.times, 20, 1, 1_000_000);
   const seed = numberFlag('seed', values.seed, Date.now() % 0x7fffffff, 0, 0x7fffffff);
   const models = listOf(values.models, (name) => nameOf<ModelName>('models', LOGGED, name)) ?? LOGGED;
+  const content = nameOf<ContentName>('content', CONTENTS, values.content ?? 'numbers');
   const fsync = nameOf<FsyncPolicy>('fsync', ['always', 'interval', 'never'], values.fsync ?? 'always');
   const folder = folderIn(values.path ?? tmpdir());
   const began = performance.now();
   let shown = 0;
-  const totals = await run(times, seed, models, fsync, join(folder, 'log'), signal, (now, what) => {
+  const totals = await run(times, seed, models, content, fsync, join(folder, 'log'), signal, (now, what) => {
     const time = performance.now();
     if (!process.stderr.isTTY && time - shown < 10_000) return;
     shown = time;
@@ -264,10 +270,11 @@ export async function kill9(args: string[], signal: AbortSignal): Promise<number
   const good = totals.lost.length === 0 && totals.troubles.length === 0;
   if (good) rmSync(folder, { recursive: true, force: true });
   else process.stderr.write(`sabtree: the log is in ${folder}\n`);
-  const summary = { seed, times, fsync, seconds: (performance.now() - began) / 1000, ...totals };
+  const summary = { seed, times, content, fsync, seconds: (performance.now() - began) / 1000, ...totals };
   const count = (value: number) => value.toLocaleString('en');
   const rows: [string, string][] = [
     ['seed', String(seed)],
+    ['content', content],
     ['fsync', fsync],
     ['kills', count(totals.kills)],
     ['before the store was open', count(totals.early)],

@@ -65,12 +65,12 @@ export class Ledger {
         } else possible.set(key, fits);
       }
       for (const [index, { name, keys }] of issued.entries()) {
-        if (name !== 'putAll') continue;
+        if (keys.length < 2) continue;
         const of = keys.map((key) => possible.get(key) ?? []);
         const done = of.some((fits) => fits.length > 0 && fits.every((at) => at >= index));
         const open = of.some((fits) => fits.length > 0 && fits.every((at) => at < index));
         if (done && open)
-          wrong.push(`client ${client}: putAll ${index} of keys ${keys.join()} was carried out in part`);
+          wrong.push(`client ${client}: ${name} ${index} of keys ${keys.join()} was carried out in part`);
       }
     }
     for (const [key, value] of this.base) {

@@ -4,6 +4,7 @@
  */
 import type { FsyncPolicy, ModelName } from '../../index.ts';
 import { Random } from '../workload.ts';
+import type { ContentName } from './content.ts';
 
 /** Keys of each client. */
 const KEYS = 24;
@@ -11,6 +12,7 @@ const KEYS = 24;
 /** One life, from the start of its process to its end. */
 export interface Life {
   readonly directory: string;
+  readonly content: ContentName;
   readonly fsync: FsyncPolicy;
   readonly seed: number;
   /** Number of the life, from 1. */
@@ -28,7 +30,7 @@ export interface Life {
 
 /** One operation, on one key or several. */
 export interface Step {
-  readonly name: 'put' | 'insert' | 'update' | 'add' | 'delete' | 'putAll';
+  readonly name: 'put' | 'insert' | 'update' | 'add' | 'delete' | 'putAll' | 'addAll';
   readonly keys: readonly number[];
   readonly value: number;
 }
@@ -41,11 +43,12 @@ export function* stepsOf({ seed, life }: Pick<Life, 'seed' | 'life'>, client: nu
     // No two operations write the same value.
     const value = (life * 64 + client) * 1_000_000 + i;
     const kind = random.below(100);
-    if (kind < 15) {
+    if (kind < 20) {
       const keys = new Set<number>();
       for (let n = 2 + random.below(4); n > 0; n--) keys.add(key());
-      yield { name: 'putAll', keys: [...keys], value };
-    } else if (kind < 30) yield { name: 'delete', keys: [key()], value };
+      if (kind < 12) yield { name: 'putAll', keys: [...keys], value };
+      else yield { name: 'addAll', keys: [...keys], value: 0.25 };
+    } else if (kind < 32) yield { name: 'delete', keys: [key()], value };
     else if (kind < 45) yield { name: 'add', keys: [key()], value: 0.25 };
     else if (kind < 55) yield { name: 'insert', keys: [key()], value };
     else if (kind < 65) yield { name: 'update', keys: [key()], value };
@@ -56,7 +59,7 @@ export function* stepsOf({ seed, life }: Pick<Life, 'seed' | 'life'>, client: nu
 /** What a key has after a step, if it had `before`. */
 export function after({ name, value }: Step, before: number | undefined): number | undefined {
   if (name === 'delete') return undefined;
-  if (name === 'add') return (before ?? 0) + value;
+  if (name === 'add' || name === 'addAll') return (before ?? 0) + value;
   if (name === 'insert') return before ?? value;
   if (name === 'update') return before === undefined ? undefined : value;
   return value;

@@ -6,6 +6,7 @@ import { afterAll } from 'vitest';
 import { FileSource } from '../../dist/workers/durable/files.js';
 import { files } from '../../dist/workers/durable/files-node.js';
 import { type Frame, readFrame } from '../../dist/workers/durable/frames.js';
+import { LOCK } from '../../dist/workers/durable/lock.js';
 
 const made: string[] = [];
 
@@ -20,10 +21,17 @@ export function folder(name: string): string {
   return path;
 }
 
+/** The files of a folder by which a store has it. */
+export function locksIn(path: string): string[] {
+  return readdirSync(path).filter((name) => name.startsWith(LOCK));
+}
+
 /** A copy of a folder's files as they are now, without the lock. */
 export function copyOf(path: string): string {
   const copy = folder('copy');
-  for (const name of readdirSync(path)) if (name !== 'lock') copyFileSync(join(path, name), join(copy, name));
+  for (const name of readdirSync(path)) {
+    if (!name.startsWith(LOCK)) copyFileSync(join(path, name), join(copy, name));
+  }
   return copy;
 }
 

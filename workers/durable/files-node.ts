@@ -75,9 +75,9 @@ class NodeFile implements OpenFile {
 }
 
 /** The kernel's word on when a thread began, which with its number is unique as long as the machine runs; '' if it has none. */
-function beginningOf(thread: string): string {
+function beginningOf(pid: string, thread: string): string {
   try {
-    const text = readFileSync(`/proc/${thread}/stat`, 'utf8');
+    const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
     // The name before it may have blanks and brackets of its own.
     return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   } catch {
@@ -100,8 +100,12 @@ export const files: Files = {
 
   makeDirectory(path) {
     const made = attempt(path, () => mkdirSync(path, { recursive: true }));
-    // The first one that was missing: its own name has to be on the disk too.
-    if (made !== undefined) files.syncDirectory(dirname(made));
+    if (made === undefined) return;
+    // From the first one that was missing on, all of their names have to be on the disk too.
+    for (let at = resolve(path); ; at = dirname(at)) {
+      files.syncDirectory(dirname(at));
+      if (at === resolve(made)) break;
+    }
   },
 
   list(directory) {
@@ -171,18 +175,18 @@ export const files: Files = {
   },
 
   owner() {
-    let thread = '';
     try {
-      thread = readlinkSync('/proc/thread-self');
+      const [pid, , thread] = readlinkSync('/proc/thread-self').split('/');
+      return [pid, thread, beginningOf(pid, thread), bootOf()].join('.');
     } catch {
       // Not Linux: the process's number is all there is.
+      return String(process.pid);
     }
-    return `${[process.pid, thread, beginningOf(thread), bootOf()].join(' ')}\n`;
   },
 
-  ownerLives(text) {
-    const [pid, thread, began, boot] = text.trimEnd().split(' ');
-    if (thread) return boot === bootOf() && began !== '' && beginningOf(thread) === began;
+  ownerLives(owner) {
+    const [pid, thread, began, boot] = owner.split('.');
+    if (thread !== undefined) return boot === bootOf() && began !== '' && beginningOf(pid, thread) === began;
     const number = Number(pid);
     if (!Number.isInteger(number) || number <= 0) return false;
     try {

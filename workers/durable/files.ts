@@ -39,10 +39,13 @@ export interface Files {
   truncate(path: string, bytes: number): void;
   /** Returns once the names in a directory are on the disk. */
   syncDirectory(path: string): void;
-  /** A text that tells this thread from every other one that ever was on this machine. */
+  /**
+   * A text that tells this thread from every other one that ever was on this machine; it can be part of a file's name, and
+   * begins with the process's number, ended by a dot or the end.
+   */
   owner(): string;
   /** Whether the thread of such a text may still live. */
-  ownerLives(text: string): boolean;
+  ownerLives(owner: string): boolean;
 }
 
 /** Bytes to be read at any place. */

@@ -154,6 +154,11 @@ export interface Schema {
   readonly valueSize: number;
 }
 
+/** What people call a type of values, of which files have the signature. */
+export function valueName(signature: string): string {
+  return signature.replace(/^blob:/, '');
+}
+
 /**
  * Compares what a file says of itself with what is wanted.
  * @throws ERR_LAYOUT_VERSION: another format; ERR_SCHEMA_MISMATCH: other keys or values.
@@ -171,7 +176,7 @@ export function checkFormat(name: string, found: Record<string, unknown>, wanted
     if (found[part] === wanted[part]) continue;
     throw new SabtreeError(
       'ERR_SCHEMA_MISMATCH',
-      `${name} has ${part} ${String(found[part])}, the store ${wanted[part]}`,
+      `${name} has ${part} ${valueName(String(found[part]))}, the store ${valueName(String(wanted[part]))}`,
       found[part],
     );
   }

@@ -4,7 +4,9 @@
  */
 import { files } from '#platform';
 import type { Attachment } from '../../engine/attachment.ts';
+import { BlobRegister } from '../../engine/blobs.ts';
 import { SabtreeError } from '../../engine/errors.ts';
+import { RangeWalk, rangeOf } from '../../engine/range.ts';
 import { treeDigest, treeSize } from '../../engine/stats.ts';
 import { OP_LAST_POINT, OPERATION_CODE, OPERATION_GROUPS } from '../../layout/operation.ts';
 import { Applier, allocate } from '../applier.ts';
@@ -12,6 +14,7 @@ import type { CallRunner } from '../call-runner.ts';
 import { loadEntries } from '../entries.ts';
 import type { ReplySink } from '../replies.ts';
 import type { Streams } from '../streams.ts';
+import { scannedBytes } from '../tree-bytes.ts';
 import { FileSource, MemorySource, type Source } from './files.ts';
 import { eachRecord, type LoadPlan, logCorrupt, scanSegment } from './recovery.ts';
 import { SnapshotReader } from './snapshot.ts';
@@ -51,13 +54,18 @@ function readerOf(source: Source) {
   return { info: reader.info, pieces: reader.pieces() };
 }
 
-/** Loads a replica. @param calls runs the user-defined commands of the log. @throws ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT, ERR_MEMORY_EXHAUSTED, ERR_IO */
+/**
+ * Loads a replica.
+ * @param calls runs the user-defined commands of the log. @param longest most bytes of a value.
+ * @throws ERR_SNAPSHOT_CORRUPT, ERR_LOG_CORRUPT, ERR_MEMORY_EXHAUSTED, ERR_IO; ERR_TOO_LARGE for a value that is longer
+ */
 export function loadReplica(
   streams: Streams,
   attachment: Attachment,
   replica: number,
   plan: LoadPlan,
   calls: CallRunner,
+  longest: number,
 ): void {
   if (plan.snapshot !== undefined) {
     const source = snapshotSource(plan.snapshot);
@@ -67,7 +75,12 @@ export function loadReplica(
       source.close();
     }
   }
-  if (plan.largest === 0) return;
+  if (plan.largest > 0) replay(streams, attachment, replica, plan, calls);
+  refuseLonger(attachment, longest);
+}
+
+/** Carries out what stands in the segments. */
+function replay(streams: Streams, attachment: Attachment, replica: number, plan: LoadPlan, calls: CallRunner): void {
   const room = Math.max(PIECE, plan.largest);
   const area = allocate(attachment, room);
   const applier = new Applier(streams, attachment, replica, 0, calls);
@@ -81,6 +94,27 @@ export function loadReplica(
     }
   }
   applier.counters.fill(0);
+}
+
+/**
+ * Clients keep room for the longest value that may be answered, so none must be longer; what wrote the files may have taken
+ * longer ones. (If it did and they are no more, that is well.)
+ */
+function refuseLonger(attachment: Attachment, longest: number): void {
+  const { value } = attachment;
+  if (!(value instanceof BlobRegister) || value.longest <= longest) return;
+  const walk = new RangeWalk(attachment, rangeOf());
+  while (walk.advance()) {
+    for (let i = 0; i < walk.count; i++) {
+      const { length } = scannedBytes(attachment, walk.values, i);
+      if (length <= longest) continue;
+      throw new SabtreeError(
+        'ERR_TOO_LARGE',
+        `what is loaded has a value of ${length} bytes, at most ${longest} are taken: see the option maxValue`,
+        length,
+      );
+    }
+  }
 }
 
 /** Carries a frame's commands out. */

@@ -36,6 +36,10 @@ export type SnapshotSource = string | URL | Uint8Array | AsyncIterable<Uint8Arra
 export interface NodeWritable {
   /** Takes a piece; calls back when it has it. */
   write(chunk: Uint8Array, done: (error?: Error | null) => void): unknown;
+  /** Listens to 'error' and 'close', if it has them. */
+  on?(event: string, listener: (error: Error) => void): unknown;
+  /** Ends that. */
+  off?(event: string, listener: (error: Error) => void): unknown;
 }
 
 /** Where a snapshot can go: a file, a writable stream of Node.js or of the web. Streams are not ended. */
@@ -127,30 +131,83 @@ function shared(chunks: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
+/** Where the bytes of a snapshot go that is not written into a file. */
+export interface SnapshotWriter {
+  /** Resolves once the target has taken a piece. @throws what it fails with; ERR_IO if it is closed meanwhile */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Looks at the target no more. */
+  leave(): void;
+}
+
+/** Writes to a writable of Node.js. */
+class NodeWriter implements SnapshotWriter {
+  private readonly target: NodeWritable;
+  private failure: { readonly reason: unknown } | undefined;
+  private refuse: ((reason: unknown) => void) | undefined;
+
+  constructor(target: NodeWritable) {
+    this.target = target;
+    // A stream tells of a failure by an event too, which ends the process if nobody listens; and one that is destroyed while
+    // it holds a piece need not call back.
+    target.on?.('error', this.fail);
+    target.on?.('close', this.close);
+  }
+
+  private readonly fail = (reason: unknown) => {
+    this.failure ??= { reason };
+    this.refuse?.(reason);
+  };
+
+  private readonly close = () => {
+    this.fail(new SabtreeError('ERR_IO', 'the stream was closed before the whole snapshot was written to it'));
+  };
+
+  write(chunk: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.failure !== undefined) throw this.failure.reason;
+      this.refuse = reject;
+      this.target.write(chunk, (error) => (error ? this.fail(error) : resolve()));
+    });
+  }
+
+  leave(): void {
+    const { target } = this;
+    target.off?.('close', this.close);
+    // The event comes behind the callback.
+    if (this.failure === undefined) target.off?.('error', this.fail);
+  }
+}
+
+/** Writes to a writable of the web. */
+class WebWriter implements SnapshotWriter {
+  private readonly target: WritableStream<Uint8Array>;
+
+  constructor(target: WritableStream<Uint8Array>) {
+    this.target = target;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    const writer = this.target.getWriter();
+    try {
+      await writer.write(chunk);
+    } finally {
+      writer.releaseLock();
+    }
+  }
+
+  leave(): void {}
+}
+
 /**
  * What writes bytes to a target that is not a file; undefined for one that is.
  * @throws ERR_ARGUMENT if it is neither.
  */
-export function writerTo(target: SnapshotTarget): ((chunk: Uint8Array) => Promise<void>) | undefined {
+export function writerTo(target: SnapshotTarget): SnapshotWriter | undefined {
   if (pathOf(target) !== undefined) return undefined;
   if (typeof target === 'object' && target !== null) {
     const { write, getWriter } = target as Partial<NodeWritable & WritableStream<Uint8Array>>;
-    if (typeof getWriter === 'function') {
-      return async (chunk) => {
-        const writer = (target as WritableStream<Uint8Array>).getWriter();
-        try {
-          await writer.write(chunk);
-        } finally {
-          writer.releaseLock();
-        }
-      };
-    }
-    if (typeof write === 'function') {
-      return (chunk) =>
-        new Promise((resolve, reject) => {
-          (target as NodeWritable).write(chunk, (error) => (error ? reject(error) : resolve()));
-        });
-    }
+    if (typeof getWriter === 'function') return new WebWriter(target as WritableStream<Uint8Array>);
+    if (typeof write === 'function') return new NodeWriter(target as NodeWritable);
   }
   throw new SabtreeError(
     'ERR_ARGUMENT',

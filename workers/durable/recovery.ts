@@ -133,11 +133,13 @@ export function scanSegment(
 }
 
 /**
- * Whether what stands behind the whole frames of the last segment was ever promised: some frame behind it says so.
+ * Whether what stands behind the whole frames of the last segment was ever promised: some frame behind it says so. (It may
+ * also be part of a value: somebody's copy of a log. What such a frame says of itself does not fit its place.)
  * @throws ERR_LOG_CORRUPT if it was.
  */
-export function checkTail(source: Source, bytes: number): void {
-  const proof = findFrame(source, bytes, ({ safe }) => safe > bytes);
+export function checkTail(source: Source, { bytes, first, commands }: SegmentReport): void {
+  const fits = ({ safe, at, sequence }: Frame) => safe > bytes && safe <= at && sequence >= first + commands;
+  const proof = findFrame(source, bytes, fits);
   if (proof === undefined) return;
   throw logCorrupt(source.name, bytes, `something is damaged that was safe (by the frame at ${proof.at})`);
 }
@@ -145,11 +147,10 @@ export function checkTail(source: Source, bytes: number): void {
 /**
  * Finds out what a log's directory holds, cuts off a torn tail, and removes what a newer snapshot covers. The caller has
  * the directory's lock.
- * @throws ERR_LOG_CORRUPT, ERR_SNAPSHOT_CORRUPT, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, ERR_IO
+ * @throws ERR_LOG_CORRUPT, ERR_SNAPSHOT_CORRUPT, ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH, and then nothing has changed; ERR_IO
  */
 export function recover(files: Files, directory: string, schema: Schema): Recovery {
   const names = files.list(directory);
-  for (const name of names) if (name.endsWith('.tmp')) files.remove(files.join(directory, name));
   const parsed = names.flatMap((name) => parseName(name) ?? []);
   const snapshots = parsed.filter(({ kind }) => kind === 'snapshot').map(({ segment }) => segment);
   const base = snapshots.length === 0 ? 1 : Math.max(...snapshots);
@@ -168,11 +169,15 @@ export function recover(files: Files, directory: string, schema: Schema): Recove
   if (found.first !== undefined && found.from !== position) {
     throw logCorrupt(files.join(directory, segmentName(base)), 0, `command ${found.from} instead of ${position}`);
   }
+  const covered = parsed.filter(({ segment }) => segment < base);
+  // It was whole when it was named. If it is not any more, what it covers may be all that is left.
+  if (snapshot !== undefined && covered.length > 0) checkSnapshot(files, snapshot);
+  for (const name of names) if (name.endsWith('.tmp')) files.remove(files.join(directory, name));
+  cutTail(files, found);
   // A snapshot that was named, but not for good yet, must not lose what it covers before.
   if (parsed.length > 0) files.syncDirectory(directory);
-  for (const { kind, segment } of parsed) {
-    if (segment < base)
-      files.remove(files.join(directory, kind === 'log' ? segmentName(segment) : snapshotName(segment)));
+  for (const { kind, segment } of covered) {
+    files.remove(files.join(directory, kind === 'log' ? segmentName(segment) : snapshotName(segment)));
   }
   const { parts, commands, largest, torn } = found;
   return {
@@ -219,6 +224,25 @@ function positionOf(files: Files, file: string, schema: Schema): number {
   }
 }
 
+/** Reads all of a snapshot. @throws ERR_SNAPSHOT_CORRUPT, ERR_IO */
+function checkSnapshot(files: Files, file: string): void {
+  const source = new FileSource(files, file);
+  try {
+    for (const _ of new SnapshotReader(source, undefined).pieces());
+  } finally {
+    source.close();
+  }
+}
+
+/** Cuts off what did not come through; what is left is on the disk then. */
+function cutTail(files: Files, { parts, torn }: FoundSegments): void {
+  const last = parts.at(-1);
+  // A segment of which not even the header came through: the one before is whole, and on the disk, since it was begun.
+  if (torn !== undefined && torn.file !== last?.file) files.remove(torn.file);
+  // Also if nothing is cut off: what is found, and shown to anybody, must be on the disk from then on.
+  else if (last !== undefined) files.truncate(last.file, last.bytes);
+}
+
 interface FoundSegments {
   /** Number of the first one, and commands before it. */
   readonly first: number | undefined;
@@ -236,7 +260,7 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
   let commands = 0;
   let largest = 0;
   let torn: TornTail | undefined;
-  let last = segments.length - 1;
+  const last = segments.length - 1;
   for (let i = 0; i <= last; i++) {
     const file = files.join(directory, segmentName(segments[i]));
     if (i > 0 && segments[i] !== segments[i - 1] + 1) {
@@ -254,16 +278,11 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
           throw logCorrupt(file, 0, 'the header is damaged');
         }
         torn = { file, offset: 0, bytes: size };
-      } else if (i === last) checkTail(source, report.bytes);
+      } else if (i === last) checkTail(source, report);
     } finally {
       source.close();
     }
-    if (report === undefined) {
-      files.remove(file);
-      files.syncDirectory(directory);
-      last--;
-      break;
-    }
+    if (report === undefined) break;
     if (i > 0) {
       const before = parts[i - 1];
       if (report.header.previous !== before.bytes) {
@@ -279,8 +298,6 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
       }
     } else from = report.first;
     if (i === last) {
-      // Also if nothing is cut off: what is found, and shown to anybody, must be on the disk from then on.
-      files.truncate(file, report.bytes);
       if (report.bytes < size) torn = { file, offset: report.bytes, bytes: size - report.bytes };
     } else if (report.bytes < size) throw logCorrupt(file, report.bytes, 'what stands there is damaged');
     parts.push({ file, bytes: report.bytes });
