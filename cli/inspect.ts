@@ -10,7 +10,7 @@ import { commandHash, readCall } from '../workers/call-record.ts';
 import { COMMANDS } from '../workers/commands.ts';
 import { FileSource, type Source } from '../workers/durable/files.ts';
 import { files } from '../workers/durable/files-node.ts';
-import { FRAME_SEGMENT, readFrame, textOf, valueName } from '../workers/durable/frames.ts';
+import { FRAME_COMMANDS, FRAME_SEGMENT, readFrame, textOf, valueName } from '../workers/durable/frames.ts';
 import { parseName } from '../workers/durable/log.ts';
 import { checkTail, eachRecord, scanSegment } from '../workers/durable/recovery.ts';
 import { type SnapshotInfo, SnapshotReader } from '../workers/durable/snapshot.ts';
@@ -39,6 +39,8 @@ type Report = { readonly file: string; readonly damage: string | undefined } & (
       /** Commands in the log before this segment, and in it. */
       readonly before: number;
       readonly commands: number;
+      /** Notes of user-defined commands that were stopped for their time, and changed nothing. */
+      readonly givenUp: number;
       readonly byName: Readonly<Record<string, number>>;
       readonly frames: number;
       readonly bytes: number;
@@ -93,12 +95,13 @@ function inspectSegment(file: string, source: Source, last: boolean): Report {
   const byName: Record<string, number> = {};
   const head = readFrame(source, 0);
   const key = String(head && textOf(head)?.key);
-  const found = scanSegment(source, undefined, ({ body }) =>
+  const found = scanSegment(source, undefined, ({ kind, body }) => {
+    if (kind !== FRAME_COMMANDS) return;
     eachRecord(body, (at, bytes) => {
       const name = commandName(body.subarray(at, at + bytes), key);
       byName[name] = (byName[name] ?? 0) + 1;
-    }),
-  );
+    });
+  });
   if (found === undefined) return { file, kind: 'unknown', damage: `${file}: no header` };
   let damage: string | undefined;
   try {
@@ -108,10 +111,10 @@ function inspectSegment(file: string, source: Source, last: boolean): Report {
   } catch (error) {
     damage = message(error);
   }
-  const { header, first, commands, frames, bytes, closed } = found;
+  const { header, first, commands, frames, bytes, closed, givenUp } = found;
   const tornBytes = source.size - bytes;
   return {
-    ...{ file, kind: 'log', damage, before: first, commands, byName, frames, bytes, tornBytes },
+    ...{ file, kind: 'log', damage, before: first, commands, givenUp, byName, frames, bytes, tornBytes },
     ...{ segment: Number(header.segment), key: String(header.key), value: String(header.value) },
     end: tornBytes > 0 ? 'torn' : closed ? 'closed' : 'open',
   };
@@ -158,13 +161,14 @@ function render(report: Report): string {
       ['commands of the log in it', position === undefined ? 'made without a log' : count(position)],
     );
   } else if (report.kind === 'log') {
-    const { segment, key, value, before, commands, byName, frames, bytes, end, tornBytes } = report;
+    const { segment, key, value, before, commands, givenUp, byName, frames, bytes, end, tornBytes } = report;
     rows.push(
       ['a segment of a log', `number ${segment}`],
       ['keys, values', `${key}, ${valueName(value)}`],
       ['commands before it', count(before)],
       ['commands in it', count(commands)],
       ...Object.entries(byName).map(([name, n]): [string, string] => [`  ${name}`, count(n)]),
+      ...(givenUp > 0 ? [['noted as stopped for their time', count(givenUp)] as [string, string]] : []),
       ['writes, bytes', `${count(frames)}, ${count(bytes)}`],
       [
         'end',

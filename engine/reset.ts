@@ -32,8 +32,8 @@ import { threadSlot } from './attachment.ts';
 import { instantiateCore } from './core.ts';
 
 /**
- * Gives back the latches that a dead thread held for a scan: it noted each leaf, with the version at which it was latched,
- * in its work block before it took the latch, and changed nothing.
+ * Gives back the latches that a thread held for reading (a scan, or a long value) when it died or was stopped: it noted each
+ * leaf, with the version at which it was latched, in its work block before it took the latch, and changed nothing.
  */
 export function releaseScan(memory: WebAssembly.Memory, thread: number): void {
   memory.grow(0);

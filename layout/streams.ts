@@ -94,13 +94,17 @@ export const HOARD_SLOTS = 1 << 18;
  * commands that are not decided yet share one. Above the verdict, how often the positions have gone round, plus 1.
  *
  * A replica that is rebuilt may be further behind. So the places of commands that were given up, which are rare, are noted beside
- * the words: how many were noted, and 64 bytes on the newest of them, each its position and its group plus 1.
+ * the words: how many were noted, and 64 bytes on the newest of them, each its position, its group plus 1 (0 while it is written),
+ * and whether the log has it.
  */
 export const VERDICT_DONE = 0;
 export const VERDICT_GIVEN_UP = 1;
 /** Places that are noted, a power of two; bytes of each, and of all of them. */
 export const GIVEN_UP_PLACES = 1024;
-export const GIVEN_UP_PLACE = 8;
+export const GIVEN_UP_PLACE = 16;
+export const GIVEN_UP_POSITION = 0;
+export const GIVEN_UP_GROUP = 4;
+export const GIVEN_UP_LOGGED = 8;
 export const GIVEN_UP_FIRST = 64;
 export const GIVEN_UP_SIZE = GIVEN_UP_FIRST + GIVEN_UP_PLACES * GIVEN_UP_PLACE;
 

@@ -2,10 +2,14 @@ import { object, u32 } from 'typed-binary';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, defineCommand, f64, json, type ModelName, modelNames, open, SabtreeError } from '../dist/index.js';
 import { RING_CLAIM, VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
+import { files } from '../dist/workers/durable/files-node.js';
+import { recover } from '../dist/workers/durable/recovery.js';
 import { Streams } from '../dist/workers/streams.js';
+import { Verdicts } from '../dist/workers/verdicts.js';
 import * as commands from './support/commands.mjs';
-import { folder } from './support/durable.ts';
+import { copyOf, folder } from './support/durable.ts';
 import { type AnyStore, codeOf, inTime, withStore } from './support/stores.ts';
+import * as varying from './support/varying-commands.mjs';
 
 const MODULE = new URL('./support/commands.mjs', import.meta.url);
 const MODELS = modelNames.filter((name) => name !== 'direct');
@@ -332,12 +336,13 @@ describe('one verdict for all replicas', () => {
     const store = await opened({ model: 'smr', replicas: 2 });
     try {
       const streams = Streams.attach(store.handle.streams);
+      const verdicts = new Verdicts(streams);
       for (let planted = 0; planted < 5; planted++) {
         await store.put(5, 0);
         const records = Array.from({ length: 5 }, () => store.call(count, 5).catch(({ code }) => code));
         // They leave in the next turn. Each takes two slots; that another replica gave up the one is said before.
         const head = Atomics.load(streams.words, (streams.ring(0) + RING_CLAIM) >> 2);
-        streams.decide(0, (head + 2 * planted) | 0, VERDICT_GIVEN_UP);
+        verdicts.decide(0, (head + 2 * planted) | 0, VERDICT_GIVEN_UP);
         const wanted = [1, 2, 3, 4].map((n) => `the count is ${n}`);
         wanted.splice(planted, 0, 'ERR_COMMAND_TIMEOUT');
         expect(await Promise.all(records)).toEqual(wanted);
@@ -392,18 +397,18 @@ describe('one verdict for all replicas', () => {
   test('the first word holds, place by place, also where positions wrap around', () => {
     const shape = { groups: 2, executors: 2, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, calls: true };
     for (const start of [0, 0x7ffffe00, -300]) {
-      const streams = Streams.create({ ...shape, start });
+      const verdicts = new Verdicts(Streams.create({ ...shape, start }));
       for (let i = 0; i < 4000; i++) {
         const position = (start + i) | 0;
         const verdict = i % 3 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE;
         for (const group of [0, 1]) {
-          expect(streams.decide(group, position, verdict ^ group)).toBe(verdict ^ group);
-          expect(streams.decide(group, position, verdict ^ group ^ 1)).toBe(verdict ^ group);
+          expect(verdicts.decide(group, position, verdict ^ group)).toBe(verdict ^ group);
+          expect(verdicts.decide(group, position, verdict ^ group ^ 1)).toBe(verdict ^ group);
         }
         // A replica that is three rings behind finds what was said.
         const late = i - 768;
         if (late >= 0)
-          expect(streams.decide(0, (start + late) | 0, 1)).toBe(late % 3 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
+          expect(verdicts.decide(0, (start + late) | 0, 1)).toBe(late % 3 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
       }
     }
   });
@@ -411,14 +416,14 @@ describe('one verdict for all replicas', () => {
   test('what was said holds however far a replica is behind, and a late word changes nothing', () => {
     const shape = { groups: 2, executors: 2, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, calls: true };
     for (const start of [0, 0x7ffff000, -3000]) {
-      const streams = Streams.create({ ...shape, start });
+      const verdicts = new Verdicts(Streams.create({ ...shape, start }));
       const said = (i: number, group: number) => ((i + group) % 40 === 0 ? VERDICT_GIVEN_UP : VERDICT_DONE);
       for (let i = 0; i < 10_000; i++) {
-        for (const group of [0, 1]) streams.decide(group, (start + i) | 0, said(i, group));
+        for (const group of [0, 1]) verdicts.decide(group, (start + i) | 0, said(i, group));
       }
       for (let i = 0; i < 10_000; i++) {
         for (const group of [0, 1]) {
-          const late = streams.decide(group, (start + i) | 0, 1 - said(i, group));
+          const late = verdicts.decide(group, (start + i) | 0, 1 - said(i, group));
           expect([start, i, group, late]).toEqual([start, i, group, said(i, group)]);
         }
       }
@@ -464,6 +469,111 @@ describe('a log', () => {
     expect(await again.range()).toEqual(content);
     await again.close();
     expect(await codeOf(async () => (await opened({ ...options, commands: [] })).close())).toBe('ERR_UNKNOWN_COMMAND');
+  });
+});
+
+describe('a log and commands that are stopped for their time', () => {
+  /** A store with a log; a copy of its directory is what a killed process would leave. */
+  async function logged(path: string, options: object, use: (store: AnyStore) => Promise<void>): Promise<string> {
+    const store = await opened({ executors: 2, replicas: 2, ...options, log: { path, fsync: 'always' } });
+    try {
+      await use(store);
+      return copyOf(path);
+    } finally {
+      await store.close();
+    }
+  }
+
+  /** How many commands a log's directory, as it is now, says were given up. */
+  function givenUpIn(path: string): number {
+    return recover(files, copyOf(path), { key: 'u32', value: 'f64', valueSize: 8 }).plan.givenUp.length;
+  }
+
+  test.each(MODELS)('%s: what was given up stays so when the log is read again', async (model) => {
+    let content: unknown;
+    const original = folder('log');
+    const path = await logged(original, { model, commandTimeout: 100 }, async (store) => {
+      await store.put(1, 5);
+      expect(await codeOf(() => store.call(misbehave, { keys: [1, 2], how: 'endless' }))).toBe('ERR_COMMAND_TIMEOUT');
+      // Whoever is told so finds it in the log.
+      expect(givenUpIn(original)).toBe(1);
+      // It would come to its end, given more time.
+      expect(await codeOf(() => store.call(linger, { key: 1, ms: 500 }))).toBe('ERR_COMMAND_TIMEOUT');
+      // What was answered behind it rests on its having done nothing.
+      expect(await store.call(count, 1)).toBe('the count is 6');
+      expect(await store.call(count, 3)).toBe('the count is 1');
+      content = await store.range();
+    });
+    expect(content).toEqual([
+      [1, 6],
+      [3, 1],
+    ]);
+    expect(givenUpIn(path)).toBe(2);
+    for (const replicas of [1, 2]) {
+      const again = await opened({ model, executors: 1, replicas, log: { path } });
+      expect(await again.range()).toEqual(content);
+      await agree(again);
+      await again.close();
+    }
+  });
+
+  test('of lives of a store each means its own, though places come again', async () => {
+    const path = folder('log');
+    const options = { model: 'smr', replicas: 1, commandTimeout: 100 };
+    for (const stopped of [0, 2, 1]) {
+      await logged(path, options, async (store) => {
+        for (let i = 0; i < 3; i++) {
+          const given = { key: 1, ms: i === stopped ? 10_000 : 0 };
+          expect(await codeOf(() => store.call(linger, given))).toBe(
+            i === stopped ? 'ERR_COMMAND_TIMEOUT' : 'no error',
+          );
+        }
+      });
+    }
+    const again = await opened({ ...options, log: { path } });
+    expect(await again.get(1)).toBe(6);
+    await again.close();
+  });
+
+  test('one that was still running when the process died is given up once, and then for good', async () => {
+    let left = '';
+    const path = folder('log');
+    await logged(path, { model: 'smr', commandTimeout: 1500 }, async (store) => {
+      await store.put(1, 5);
+      const endless = codeOf(() => store.call(misbehave, { keys: [1], how: 'endless' }));
+      const behind = store.call(count, 1);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      left = copyOf(path);
+      expect(await endless).toBe('ERR_COMMAND_TIMEOUT');
+      expect(await behind).toBe('the count is 6');
+    });
+    for (let life = 0; life < 2; life++) {
+      // In the first life nobody knows that it does not end, before it has had its time.
+      expect(givenUpIn(left)).toBe(life);
+      const again = await opened({ model: 'smr', replicas: 2, commandTimeout: 100, log: { path: left } });
+      expect(await again.get(1)).toBe(6);
+      await agree(again);
+      await again.close();
+    }
+  });
+
+  test('what a command writes is no longer than maxValue', async () => {
+    const commands = new URL('./support/varying-commands.mjs', import.meta.url);
+    const store = await open({ key: 'string', value: 'json', memory: '64MB', maxValue: 1000, commands } as never);
+    try {
+      const any = store as unknown as AnyStore;
+      const { fill } = varying as unknown as Record<string, Command>;
+      expect(await any.call(fill, { key: 'a', length: 900 })).toBe(true);
+      const error = (await any.call(fill, { key: 'a', length: 2000 }).catch((error: unknown) => error)) as SabtreeError;
+      expect([error.code, error.value]).toEqual([
+        'ERR_COMMAND_FAILED',
+        { name: 'SabtreeError', code: 'ERR_TOO_LARGE' },
+      ]);
+      const texts = await Promise.all(Array.from({ length: 200 }, () => any.get('a' as never)));
+      expect(new Set(texts.map((text) => (text as unknown as string).length))).toEqual(new Set([900]));
+    } finally {
+      await store.close();
+    }
   });
 });
 

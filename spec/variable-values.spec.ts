@@ -4,8 +4,11 @@
  */
 import * as bin from 'typed-binary';
 import { describe, expect, it } from 'vitest';
-import { resetTree } from '../dist/engine/reset.js';
+import { Attachment } from '../dist/engine/attachment.js';
+import { releaseScan, resetTree } from '../dist/engine/reset.js';
+import { ValueCodec } from '../dist/engine/values.js';
 import { SabtreeError, SharedTree } from '../dist/index.js';
+import { STATUS_TRUE } from '../dist/layout/operation.js';
 import { type Random, seeded } from './support/random.ts';
 import { runThreads } from './support/threads.ts';
 
@@ -411,6 +414,32 @@ describe('memory', () => {
     tree.check();
   });
 });
+
+it.each(['u32', 'string'] as const)(
+  'a thread that ends while it reads a long value leaves no latch, keys %s',
+  (key) => {
+    const tree = SharedTree.create<'u32' | 'string', 'bytes'>({
+      key,
+      value: 'bytes',
+      memory: '16MB',
+      latchTimeout: 200,
+    });
+    const keyOf = (i: number) => (key === 'u32' ? i : `key ${i}`) as never;
+    for (let i = 0; i < 20; i++) tree.put(keyOf(i), new Uint8Array(10_000).fill(i));
+    const { memory } = tree.handle;
+    const reader = new Attachment(memory, undefined, ValueCodec.opaque('bytes'));
+    for (let i = 0; i < 20; i++) {
+      reader.key.set(0, keyOf(i));
+      // As it does after others have written the value again and again while it copied it.
+      expect(reader.core.hold()).toBe(STATUS_TRUE);
+      expect(() => tree.put(keyOf(i), new Uint8Array(1))).toThrow(expect.objectContaining({ code: 'ERR_LATCH_LOST' }));
+      releaseScan(memory, reader.thread);
+      expect(tree.put(keyOf(i), new Uint8Array(10_000).fill(i + 1))).toBe(false);
+    }
+    expect(tree.check()).toMatchObject({ entries: 20, quiet: true });
+    for (let i = 0; i < 20; i++) expect((tree.get(keyOf(i)) as Uint8Array)[9999]).toBe(i + 1);
+  },
+);
 
 describe('several threads', () => {
   it.each([

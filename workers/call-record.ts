@@ -75,22 +75,39 @@ class BooleanPayload implements Payload {
   }
 }
 
+/** Refuses a value that is longer than a store takes. @throws ERR_TOO_LARGE */
+export function refuseLong(bytes: Uint8Array, longest: number): void {
+  if (bytes.length <= longest) return;
+  throw new SabtreeError(
+    'ERR_TOO_LARGE',
+    `a value of ${bytes.length} bytes, at most ${longest} are taken: see the option maxValue`,
+    bytes.length,
+  );
+}
+
 /** What the values of a tree are, whatever their length. */
 export class ValuePayload implements Payload {
   readonly signature: string;
   readonly size: number | undefined;
   private readonly codec: ValueCodec;
+  private readonly longest: number;
   private readonly views = new ByteViews(1024);
 
-  constructor(codec: ValueCodec) {
+  /** @param longest most bytes of a value that varies in length. */
+  constructor(codec: ValueCodec, longest = Number.POSITIVE_INFINITY) {
     this.codec = codec;
+    this.longest = longest;
     this.signature = codec.signature;
     this.size = codec.variable === undefined ? codec.stride : undefined;
   }
 
   encode(value: unknown): Uint8Array {
     const { codec, views } = this;
-    if (codec.variable !== undefined) return codec.variable.encode(value);
+    if (codec.variable !== undefined) {
+      const bytes = codec.variable.encode(value);
+      refuseLong(bytes, this.longest);
+      return bytes;
+    }
     codec.encode(views, 0, value);
     return views.u8.subarray(0, codec.stride);
   }

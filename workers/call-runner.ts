@@ -10,6 +10,7 @@ import { guarded } from '#platform';
 import type { Attachment } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { type KeyOrder, keyOrder } from '../engine/key-order.ts';
+import { releaseScan } from '../engine/reset.ts';
 import type { ValueCodec } from '../engine/values.ts';
 import { StoredKey } from '../engine/variable-keys.ts';
 import {
@@ -32,14 +33,18 @@ import { Attempt } from './call-attempt.ts';
 import { CallContext, type Write } from './call-context.ts';
 import { type CommandFailure, encodeFailure, type Payload, readCall, ValuePayload } from './call-record.ts';
 import type { CommandTable, RunnableCommand } from './command-table.ts';
+import type { Signals } from './signals.ts';
 import type { Streams } from './streams.ts';
 import { pointStep } from './variable-commands.ts';
+import { Verdicts } from './verdicts.ts';
 import { logBytes } from './watch-memory.ts';
 
 /** How much longer a command may take that another replica has finished, or that was finished before. */
 const MORE = 10;
 /** Times it is tried again like this. */
 const TRIES = 3;
+/** Milliseconds that a command of a log may take at least: most of them ended in less when they stood there first. */
+const REPLAY_MS = 10_000;
 /** Milliseconds after which no further command is run together with those before: they wait for their answers. */
 const TOGETHER_MS = 1;
 
@@ -53,6 +58,16 @@ export interface Outcome {
 
 const NOTHING: readonly Write[] = [];
 const NO_BYTES = new Uint8Array(0);
+
+/** What commands are held to. */
+export interface CallRules {
+  /** Milliseconds that one may take; 0: as long as it likes. */
+  readonly limit: number;
+  /** Most bytes of a value that one writes. */
+  readonly longest: number;
+  /** Whether they are carried out again, from a log: then they were decided on before, but perhaps for the last ones. */
+  readonly replayed: boolean;
+}
 
 /** The command that runs in this thread now: what the clock and the dice of the language answer. */
 let running: CallContext | undefined;
@@ -83,28 +98,30 @@ export class CallRunner {
   private readonly order: KeyOrder;
   private readonly values: Payload;
   private readonly replayed: boolean;
+  private readonly verdicts: Verdicts;
+  private readonly signals: Signals;
   /** Bytes of changes that fit into the log at once, and leave room for others. */
   private readonly room: number;
 
-  /**
-   * @param values what the user's commands see; of records it may be opaque. @param limit milliseconds that a command may take.
-   * @param replayed whether the commands are carried out again, from a log: they were decided on before.
-   */
+  /** @param values what the user's commands see; of records it may be opaque. @param signals this thread's. */
   constructor(
     streams: Streams,
     attachment: Attachment,
     values: ValueCodec,
     table: CommandTable,
-    limit: number,
-    replayed: boolean,
+    signals: Signals,
+    { limit, longest, replayed }: CallRules,
   ) {
     this.streams = streams;
     this.attachment = attachment;
     this.table = table;
-    this.limit = replayed ? MORE * limit : limit;
+    this.signals = signals;
+    this.limit = replayed && limit > 0 ? Math.max(REPLAY_MS, MORE * limit) : limit;
     this.replayed = replayed;
     this.order = keyOrder(attachment.keyCode);
-    this.values = new ValuePayload(values);
+    // What a log holds was taken when it was given; what is too long for this store is looked for when all is loaded.
+    this.values = new ValuePayload(values, replayed ? Number.POSITIVE_INFINITY : longest);
+    this.verdicts = new Verdicts(streams);
     this.room = logBytes(streams.shape.ringSlots) >> 2;
   }
 
@@ -204,8 +221,10 @@ export class CallRunner {
     };
     try {
       // With others before it, a command still has its own time.
-      if (attempts[0].command.foreign && limit > 0) guarded(limit + (records.length > 1 ? TOGETHER_MS : 0), all);
-      else all();
+      const guard = limit + (records.length > 1 ? TOGETHER_MS : 0);
+      if (!attempts[0].command.foreign || limit === 0) all();
+      // It may have been stopped in the middle of a scan that had taken latches.
+      else if (!guarded(guard, all)) releaseScan(this.attachment.memory, this.attachment.thread);
     } finally {
       running = undefined;
       for (const { context } of attempts) context.end();
@@ -237,13 +256,21 @@ export class CallRunner {
     );
   }
 
-  /** Whether the command takes effect: what one replica has said first holds for all. */
+  /** Whether the command takes effect: what one replica has said first holds for all, and for who reads the log later. */
   private decide(memory: Uint8Array, words: Int32Array, address: number, done: boolean): boolean {
-    const { streams } = this;
-    if (this.replayed || streams.shape.replicas === 1) return done;
+    const { streams, verdicts } = this;
+    const { calls, logged } = streams.shape;
+    if (!calls) return done;
     const group = memory[address + OPERATION_FLAGS] & OPERATION_WATCHED_GROUP;
     const position = words[(address + OPERATION_RUN) >> 2];
-    return streams.decide(group, position, done ? VERDICT_DONE : VERDICT_GIVEN_UP) === VERDICT_DONE;
+    if (this.replayed) {
+      // Nobody has gone on behind it, or the log would say what it came to. Now it will.
+      if (!done) verdicts.note(group, position);
+      return done;
+    }
+    if (verdicts.decide(group, position, done ? VERDICT_DONE : VERDICT_GIVEN_UP) === VERDICT_DONE) return true;
+    if (logged) verdicts.untilLogged(group, position, this.signals);
+    return false;
   }
 }
 

@@ -1,10 +1,11 @@
 /** All entries of a tree as bytes, for those who copy a replica or save it: taken out in order, and loaded into an empty tree. */
-import type { Attachment } from '../engine/attachment.ts';
+import { Attachment } from '../engine/attachment.ts';
 import type { BlobRegister } from '../engine/blobs.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { FixedKeys } from '../engine/key-views.ts';
 import { isVariable } from '../engine/keys.ts';
 import { RangeWalk, rangeOf } from '../engine/range.ts';
+import { treeDigest } from '../engine/stats.ts';
 import { StoredKey } from '../engine/variable-keys.ts';
 import { STATUS_BUSY, STATUS_NO_MEMORY, STATUS_TRUE } from '../layout/operation.ts';
 import { BATCH } from '../layout/tree-memory.ts';
@@ -21,17 +22,37 @@ export interface Piece {
 }
 
 /**
- * Copies all entries of a tree that nobody changes. If its values vary in length, the attachment has to be one that only moves
- * them. @param follow called after each piece.
+ * All entries of a tree that nobody changes, copied piece by piece. If its values vary in length, the attachment has to be one
+ * that only moves them.
  */
+function* piecesOf(from: Attachment): Generator<Piece> {
+  const walk = new RangeWalk(from, rangeOf());
+  while (walk.advance()) yield { keys: keyColumn(from, walk), values: valueColumn(from, walk), count: walk.count };
+}
+
+/** Copies all of them. @param follow called after each piece. */
 export function copyEntries(from: Attachment, follow: () => void): Piece[] {
   const pieces: Piece[] = [];
-  const walk = new RangeWalk(from, rangeOf());
-  while (walk.advance()) {
-    pieces.push({ keys: keyColumn(from, walk), values: valueColumn(from, walk), count: walk.count });
+  for (const piece of piecesOf(from)) {
+    pieces.push(piece);
     follow();
   }
   return pieces;
+}
+
+/**
+ * Loads an empty tree with the content of another one, which nobody changes meanwhile.
+ * @param replica whose tree it is. @throws ERR_MEMORY_EXHAUSTED; ERR_CORRUPT if something else came of it
+ */
+export function copyReplica(attachment: Attachment, source: WebAssembly.Memory, replica: number): void {
+  const from = new Attachment(source, undefined, attachment.values);
+  try {
+    loadEntries(attachment, piecesOf(from), () => {});
+    if (treeDigest(attachment) === treeDigest(from)) return;
+    throw new SabtreeError('ERR_CORRUPT', `replica ${replica} was loaded with other content than was copied`, replica);
+  } finally {
+    from.detach();
+  }
 }
 
 function keyColumn(from: Attachment, { keys, count }: RangeWalk): Uint8Array {

@@ -21,10 +21,12 @@ import { CommandTable, checkCommands, importCommands, schemaOf } from './command
 import type { DefinedCommand } from './define-command.ts';
 import { loadReplica } from './durable/load.ts';
 import type { LoadPlan } from './durable/recovery.ts';
+import { copyReplica } from './entries.ts';
 import { type Failure, failureOf } from './failure.ts';
 import { modelOf } from './models/index.ts';
 import type { MixerName, ModelName, ModelThread, Rebuild } from './models/model.ts';
 import { joinStreams } from './rebuild.ts';
+import { Signals } from './signals.ts';
 import { Streams } from './streams.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 
@@ -50,6 +52,8 @@ export interface ExecutorConfig {
   readonly rebuild?: Rebuild;
   /** What the replica is loaded with before it begins. */
   readonly load?: LoadPlan;
+  /** Memory of a loaded replica that this one is copied from before it begins. */
+  readonly copied?: WebAssembly.Memory;
 }
 
 let thread: ModelThread | undefined;
@@ -91,23 +95,27 @@ function setUp(given: ExecutorConfig, commands: readonly DefinedCommand[]): void
   }
   checkCommands(commands, attachment.keyCode, values.signature);
   const table = new CommandTable(commands, attachment.keyCode, values);
+  const wait = waitStrategy(given.wait, streams.roomy);
+  const signals = new Signals(streams, replica, given.thread, wait);
+  const rules = { limit: given.commandTimeout, longest: given.maxValue };
   const parts = {
-    calls: new CallRunner(streams, attachment, values, table, given.commandTimeout, false),
+    calls: new CallRunner(streams, attachment, values, table, signals, { ...rules, replayed: false }),
     streams,
     attachment,
     model,
     replica,
     thread: given.thread,
-    wait: waitStrategy(given.wait, streams.roomy),
+    wait,
     mixer: given.mixer,
     rebuild,
   };
   const made = model.thread(parts);
   thread = made;
   if (given.load !== undefined && given.thread === 0) {
-    const replay = new CallRunner(streams, attachment, values, table, given.commandTimeout, true);
+    const replay = new CallRunner(streams, attachment, values, table, signals, { ...rules, replayed: true });
     loadReplica(streams, attachment, replica, given.load, replay, given.maxValue);
   }
+  if (given.copied !== undefined) copyReplica(attachment, given.copied, replica);
   join = rebuild && (() => joinStreams({ ...parts, values: attachment.values }, rebuild, made.readers));
 }
 

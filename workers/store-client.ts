@@ -37,7 +37,7 @@ import {
 import { STATE_READ_ONLY } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { atomicCommand, compareAndSetAllCommand, isNumeric } from './built-in-commands.ts';
-import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT } from './call-record.ts';
+import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT, refuseLong } from './call-record.ts';
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, type Sink } from './client.ts';
 import { isCommand, type KnownCommand, type RunnableCommand } from './command-table.ts';
 import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
@@ -51,7 +51,6 @@ import type { ExecutionModel, ModelName } from './models/model.ts';
 import { RangePiece } from './range-piece.ts';
 import { epochOf, readStanding } from './reading.ts';
 import { Streams } from './streams.ts';
-import { refuseLong } from './variable-calls.ts';
 import { type WaitName, waitStrategy } from './waiting.ts';
 import { type Change, Changes, Watch, type WatchOptions, type WatchRange } from './watch.ts';
 

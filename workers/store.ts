@@ -918,7 +918,7 @@ async function openAs<KT extends KeyType, const VT extends ValueType>(
     start: start | 0,
     localBits: 31 - Math.clz32(locality),
     logged: log !== undefined,
-    calls: commands.length > 0 && replicas > 1,
+    calls: commands.length > 0 && (replicas > 1 || log !== undefined),
   });
   if (model.name === 'execute-verify' && mixer === 'blind') refuseWatchers(streams);
   const handle: StoreHandle = {

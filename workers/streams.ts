@@ -10,11 +10,7 @@ import {
   CURSOR_GATE,
   EXECUTOR_SIZE,
   GENERATIONS,
-  GIVEN_UP_FIRST,
-  GIVEN_UP_PLACE,
-  GIVEN_UP_PLACES,
   GIVEN_UP_SIZE,
-  HOARD_SLOTS,
   RING_CLAIM,
   RING_CURSORS,
   RING_LAST_MARKER,
@@ -37,17 +33,12 @@ import {
   STREAMS_START,
   STREAMS_STATE,
   TOKEN_SIZE,
-  VERDICT_DONE,
-  VERDICT_GIVEN_UP,
   VERIFY_PLACES,
   VERIFY_TOKENS,
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION } from '../layout/tree-memory.ts';
 import { WATCH_TAG_RINGS } from '../layout/watch.ts';
 import { initWatch, watchBytes } from './watch-memory.ts';
-
-/** Slots that a replica may be behind in a stream beside a ring or two: what one that is rebuilt has taken aside, and more. */
-const FAR_BEHIND = 4 * HOARD_SLOTS;
 
 /** Most bytes of the streams' memory: what an index of 32 bits with its sign can address. */
 const MOST_BYTES = 2 ** 31 - 64;
@@ -70,7 +61,7 @@ export interface StreamsShape {
   readonly localBits?: number;
   /** Whether a log reads the streams too, and replicas only what it has. */
   readonly logged?: boolean;
-  /** Whether replicas have to agree on what user-defined commands come to. */
+  /** Whether replicas, or whoever reads the log, have to agree on what user-defined commands come to. */
   readonly calls?: boolean;
 }
 
@@ -112,8 +103,9 @@ export class Streams {
   readonly latencyAt: number;
   /** First byte of what snapshots and the log tell (layout/durable.ts). */
   readonly durableAt: number;
-  private readonly verdictsAt: number;
-  private readonly givenUpAt: number;
+  /** First byte of what was said of user-defined commands, and of the notes of those given up (verdicts.ts). */
+  readonly verdictsAt: number;
+  readonly givenUpAt: number;
 
   private constructor(memory: SharedArrayBuffer | undefined, shape: StreamsShape) {
     this.shape = shape;
@@ -238,51 +230,6 @@ export class Streams {
     return !this.shape.logged || ((Atomics.load(this.words, this.gate(group)) - position) | 0) > 0;
   }
 
-  /**
-   * Says what a user-defined command came to; what was said of it first holds, however late somebody else comes. (Positions come
-   * again after 2^32 slots; the word of a command that took effect, as good as all, then tells the next one nothing wrong.)
-   * @param position of its record in the group's stream. @returns VERDICT_DONE or VERDICT_GIVEN_UP
-   */
-  decide(group: number, position: number, verdict: number): number {
-    const { words, shape } = this;
-    const places = shape.ringSlots * WATCH_TAG_RINGS;
-    const word = (this.verdictsAt >> 2) + group * places + (position & (places - 1));
-    const round = ((position >>> 0) / places + 1) << 1;
-    for (;;) {
-      const said = Atomics.load(words, word);
-      let agreed = said & 1;
-      if ((said & ~1) !== round) {
-        if (isLater(said, round, places)) return this.hasGivenUp(group, position) ? VERDICT_GIVEN_UP : VERDICT_DONE;
-        if (Atomics.compareExchange(words, word, said, round | verdict) !== said) continue;
-        agreed = verdict;
-      }
-      // Whoever goes on behind it has noted it before: so it is noted when the word passes on to a later command.
-      if (agreed === VERDICT_GIVEN_UP && !this.hasGivenUp(group, position)) this.noteGivenUp(group, position);
-      return agreed;
-    }
-  }
-
-  private noteGivenUp(group: number, position: number): void {
-    const { words, givenUpAt } = this;
-    const place = Atomics.add(words, givenUpAt >> 2, 1) & (GIVEN_UP_PLACES - 1);
-    const at = (givenUpAt + GIVEN_UP_FIRST + place * GIVEN_UP_PLACE) >> 2;
-    Atomics.store(words, at + 1, 0);
-    Atomics.store(words, at, position);
-    Atomics.store(words, at + 1, group + 1);
-  }
-
-  /** Whether the command of a place was given up: if it was decided, and that not too long ago. */
-  private hasGivenUp(group: number, position: number): boolean {
-    const { words, givenUpAt } = this;
-    const first = (givenUpAt + GIVEN_UP_FIRST) >> 2;
-    const noted = Math.min(Atomics.load(words, givenUpAt >> 2) >>> 0, GIVEN_UP_PLACES);
-    for (let place = 0; place < noted; place++) {
-      const at = first + place * (GIVEN_UP_PLACE >> 2);
-      if (Atomics.load(words, at + 1) === group + 1 && Atomics.load(words, at) === (position | 0)) return true;
-    }
-    return false;
-  }
-
   /** Word index of a ring's first publication word. */
   publications(group: number): number {
     return (this.publicationsAt >> 2) + group * this.shape.ringSlots;
@@ -332,14 +279,6 @@ export class Streams {
   get alive(): number {
     return Atomics.load(this.words, STREAMS_ALIVE >> 2);
   }
-}
-
-/** Whether a word is that of a command some rounds of its positions later, as it is to a replica that is behind. */
-function isLater(said: number, round: number, places: number): boolean {
-  if (said === 0) return false;
-  const rounds = 2 ** 32 / places;
-  const later = ((said >>> 1) - (round >>> 1) + rounds) % rounds;
-  return later > 0 && later * places <= FAR_BEHIND + 2 * places;
 }
 
 /**

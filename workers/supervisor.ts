@@ -258,13 +258,14 @@ export class Supervisor {
     const load = await this.openLog();
     for (let replica = 0; replica < replicas; replica++) this.startReplica(replica, undefined, load);
     await Promise.all(this.members.flat().map(({ ready }) => ready));
+    await this.keeper.loaded();
   }
 
   /** What the replicas are loaded with: the log's content, or a snapshot. */
   private async openLog(): Promise<LoadPlan | undefined> {
     const { restore, log } = this.config;
     const found = await this.keeper.open();
-    if (found === undefined) return restore && { snapshot: restore, segments: [], largest: 0 };
+    if (found === undefined) return restore && { snapshot: restore, segments: [], largest: 0, givenUp: [] };
     const { plan, start, replayed, torn } = found;
     this.recovered = { replayed, torn };
     if (restore === undefined) return plan;
@@ -297,7 +298,7 @@ export class Supervisor {
       ...{ streams, memory: memories[replica], value, model, replica, thread, wait, mixer },
       ...{ commands, commandTimeout, maxValue },
       ...(rebuild && { rebuild }),
-      ...(load && thread === 0 && { load }),
+      ...(load && thread === 0 && (replica === 0 ? { load } : { copied: memories[0] })),
     };
     const child = startExecutorThread(`sabtree ${replica}/${thread}`);
     const control = wrap<ExecutorControl>(child.endpoint);
@@ -313,7 +314,10 @@ export class Supervisor {
       const message = cause === undefined ? 'the thread ended' : String(cause);
       return { code: cause === undefined ? 'ENDED' : 'ERR_EXECUTOR', message };
     });
-    const ready = Promise.race([control.prepare(config), died]).then((failure) => {
+    // The other replicas are copied from the first one, when that is loaded: so commands of a log run once, and come to one thing.
+    const loaded = config.copied === undefined ? undefined : this.members[0][0].ready;
+    const prepared = Promise.resolve(loaded).then(() => control.prepare(config));
+    const ready = Promise.race([prepared, died]).then((failure) => {
       if (failure === undefined) return;
       const message = `thread ${thread} of replica ${replica} did not start: ${failure.message}`;
       throw failureError({ ...failure, message });

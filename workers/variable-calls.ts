@@ -25,7 +25,15 @@ import {
 import { MAX_KEY_BYTES } from '../layout/slotted.ts';
 import { SCAN_HAS_LOWER, SCAN_HAS_UPPER, SCAN_UPPER_EXCLUSIVE } from '../layout/tree-memory.ts';
 import { isNumeric, type Step } from './built-in-commands.ts';
-import { callBytes, type Invocation, invocation, mostAnswer, type Payload, ValuePayload } from './call-record.ts';
+import {
+  callBytes,
+  type Invocation,
+  invocation,
+  mostAnswer,
+  type Payload,
+  refuseLong,
+  ValuePayload,
+} from './call-record.ts';
 import type { Call } from './client.ts';
 import type { RunnableCommand } from './command-table.ts';
 import type { Streams } from './streams.ts';
@@ -33,16 +41,6 @@ import { MOST_ENTRIES, type RangeCall, type VariableCommands, variableCommands }
 
 /** What an answer has beside an entry's value: lengths, and the key. */
 const ENTRY = MAX_KEY_BYTES + 16;
-
-/** Refuses a value that is longer than a store takes. @throws ERR_TOO_LARGE */
-export function refuseLong(bytes: Uint8Array, longest: number): void {
-  if (bytes.length <= longest) return;
-  throw new SabtreeError(
-    'ERR_TOO_LARGE',
-    `a value of ${bytes.length} bytes, at most ${longest} are taken: see the option maxValue`,
-    bytes.length,
-  );
-}
 
 /** Bytes of the reply rings of a store with values up to that length: so that some tens of answers have room at a time. */
 export function replyBytesFor(longest: number): number {

@@ -244,6 +244,8 @@ export function hold(): i32 {
   for (let tries = 0; tries < SPIN_LIMIT; tries++) {
     const status = find(block + BLOCK_VALUE);
     if (status != STATUS_TRUE) return status;
+    // Noted as a scan's: should this thread end before it lets go, or be stopped, the latch can be given back.
+    scanning.noteLeaf(0, readLeaf, readAt);
     if (tryLatch(readLeaf, readAt)) return STATUS_TRUE;
   }
   return STATUS_BUSY;

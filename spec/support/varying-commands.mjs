@@ -57,3 +57,13 @@ export const lengths = defineCommand({
   keys: (keys) => keys,
   run: (ctx, keys) => keys.map((key) => ctx.get(key)?.length ?? -1).join(' '),
 });
+
+/** Writes a text of that length. */
+export const fill = defineCommand({
+  ...types,
+  name: 'fill',
+  args: 'json',
+  result: 'boolean',
+  keys: ({ key }) => [key],
+  run: (ctx, { key, length }) => ctx.put(key, 'x'.repeat(length)),
+});

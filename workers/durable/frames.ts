@@ -42,6 +42,10 @@ export const FRAME_FOOTER = 4;
 export const FRAME_COMMANDS = 5;
 /** The log was closed in order. */
 export const FRAME_CLOSED = 6;
+/** User-defined commands before it that were given up: for each its group and its position, u32, as its record has them. */
+export const FRAME_GIVEN_UP = 7;
+/** Bytes of one. */
+export const GIVEN_UP_ENTRY = 8;
 
 /** Version of the formats of snapshots and the log, the records in it included. */
 export const FORMAT = 1;

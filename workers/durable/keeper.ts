@@ -136,6 +136,14 @@ export class Keeper {
     return found;
   }
 
+  /** The replicas are loaded: what of the log's commands was given up on the way is written. @throws ERR_IO, ERR_LOG_FAILED */
+  async loaded(): Promise<void> {
+    const { log, logEnded } = this;
+    if (log === undefined || logEnded === undefined) return;
+    const failure = await Promise.race([log.control.loaded(), logEnded]);
+    if (failure !== undefined) throw failureError(failure);
+  }
+
   /** Lets the log begin. */
   run(): void {
     const { log, logEnded } = this;

@@ -16,6 +16,7 @@ import type { ReplySink } from '../replies.ts';
 import type { Streams } from '../streams.ts';
 import { scannedBytes } from '../tree-bytes.ts';
 import { FileSource, MemorySource, type Source } from './files.ts';
+import { FRAME_COMMANDS, type Frame } from './frames.ts';
 import { eachRecord, type LoadPlan, logCorrupt, scanSegment } from './recovery.ts';
 import { SnapshotReader } from './snapshot.ts';
 
@@ -82,12 +83,15 @@ export function loadReplica(
 /** Carries out what stands in the segments. */
 function replay(streams: Streams, attachment: Attachment, replica: number, plan: LoadPlan, calls: CallRunner): void {
   const room = Math.max(PIECE, plan.largest);
+  const givenUp = new Set(plan.givenUp);
   const area = allocate(attachment, room);
   const applier = new Applier(streams, attachment, replica, 0, calls);
   for (const { file, bytes } of plan.segments) {
     const source = new FileSource(files, file, bytes);
     try {
-      const report = scanSegment(source, undefined, ({ body }) => carryOut(applier, area, room, body));
+      const report = scanSegment(source, undefined, (frame) => {
+        if (frame.kind === FRAME_COMMANDS) carryOut(applier, area, room, frame, givenUp);
+      });
       if (report?.bytes !== bytes) throw logCorrupt(file, report?.bytes ?? 0, 'it was changed while it was read');
     } finally {
       source.close();
@@ -117,8 +121,14 @@ function refuseLonger(attachment: Attachment, longest: number): void {
   }
 }
 
-/** Carries a frame's commands out. */
-function carryOut(applier: Applier, area: number, room: number, body: Uint8Array): void {
+/** Carries a frame's commands out. @param givenUp numbers of those that are passed over. */
+function carryOut(
+  applier: Applier,
+  area: number,
+  room: number,
+  { body, sequence }: Frame,
+  givenUp: ReadonlySet<number>,
+): void {
   const { memory, words } = applier;
   let filled = 0;
   const run = () => {
@@ -129,7 +139,9 @@ function carryOut(applier: Applier, area: number, room: number, body: Uint8Array
     }
     filled = 0;
   };
+  let number = sequence;
   eachRecord(body, (at, bytes) => {
+    if (givenUp.has(number++)) return;
     if (filled + bytes > room) run();
     memory.set(body.subarray(at, at + bytes), area + filled);
     // One thread carries everything out, so it need not stop where others would have to be waited for.

@@ -56,6 +56,15 @@ const control = {
       return failureOf(error);
     }
   },
+  /** Writes what was given up while replicas were loaded with what the log has. */
+  loaded(): Failure | undefined {
+    try {
+      writer?.noteGivenUp();
+      return undefined;
+    } catch (error) {
+      return failureOf(error);
+    }
+  },
   /** Writes the log until the store ends. @returns why it could not go on */
   run(): Failure | undefined {
     if (writer === undefined || streams === undefined) throw new Error('run before open');

@@ -7,6 +7,9 @@
  * Reads and what the store sends itself are passed over; so are commands that come again after a failover, for they
  * stand further ahead already.
  *
+ * What a user-defined command came to is told by the command, but not whether it was given up for its time: that the log is
+ * told by the replicas (verdicts.ts), and writes it behind the command.
+ *
  * Replicas take only what the log has released (the ring's gate). So what was answered, or seen by a direct read, is in the
  * log; and neither the loss of a replica nor a takeover means anything to it.
  *
@@ -38,26 +41,31 @@ import {
   OP_PUT_ALL,
   OP_RETRY,
   OP_SNAPSHOT,
+  OPERATION_FLAGS,
   OPERATION_GROUPS,
   OPERATION_KEY,
   OPERATION_NUMBER,
   OPERATION_RESENT,
   OPERATION_RUN,
   OPERATION_VALUE,
+  OPERATION_WATCHED_GROUP,
   SLOT,
 } from '../../layout/operation.ts';
 import { STATE_READ_ONLY } from '../../layout/streams.ts';
 import { GroupRing, RingReader } from '../ring.ts';
 import type { Streams } from '../streams.ts';
+import { Verdicts } from '../verdicts.ts';
 import type { WaitStrategy } from '../waiting.ts';
 import type { Files, OpenFile } from './files.ts';
 import {
   FORMAT,
   FRAME_CLOSED,
   FRAME_COMMANDS,
+  FRAME_GIVEN_UP,
   FRAME_HEADER,
   FRAME_SEGMENT,
   frameSize,
+  GIVEN_UP_ENTRY,
   type Schema,
   sealFrame,
   textFrame,
@@ -139,6 +147,7 @@ export class LogWriter {
   private readonly interval: number;
   private readonly own: readonly Stream[];
   private readonly counters: Float64Array;
+  private readonly verdicts: Verdicts;
   /** Place for a frame's header, then the commands gathered. */
   private readonly room: Uint8Array;
   private readonly most: number;
@@ -178,6 +187,7 @@ export class LogWriter {
     this.most = Math.max(GATHER, groups * maxRun);
     this.room = new Uint8Array(frameSize(this.most * SLOT));
     this.counters = new Float64Array(streams.memory, streams.durableAt + LOG_COUNTERS, LOG_COUNTER_COUNT);
+    this.verdicts = new Verdicts(streams);
     this.segment = start.segment;
     this.commands = start.commands;
     this.counters[LOG_COMMANDS] = start.commands;
@@ -215,6 +225,7 @@ export class LogWriter {
 
   /** Takes what there is, writes it, and releases it; false if there was nothing. @throws ERR_IO */
   step(): boolean {
+    this.noteGivenUp();
     let moved = false;
     for (let again = true; again; ) {
       again = false;
@@ -264,6 +275,7 @@ export class LogWriter {
       const logged = isLogged(head & 0xff, (head >>> 8) & 0xff);
       if (!logged) gather();
       else {
+        this.stamp(stream);
         if (from < 0) from = stream.at;
         this.gatheredCommands++;
       }
@@ -305,6 +317,7 @@ export class LogWriter {
       const slots = head >>> 16;
       if (op === OP_SNAPSHOT) this.cut(each.words, record);
       else if (op !== OP_MARKER && op !== OP_RETRY && isLogged(op, (head >>> 8) & 0xff)) {
+        this.stamp(each);
         this.room.set(
           each.bytes.subarray(each.at * SLOT, (each.at + slots) * SLOT),
           FRAME_HEADER + this.gathered * SLOT,
@@ -317,6 +330,14 @@ export class LogWriter {
       each.standing = 0;
     }
     return true;
+  }
+
+  /** Writes into the copy of a user-defined command where it stands: so it is named if it is given up. (Its run has been read.) */
+  private stamp({ words, bytes, base, at, group }: Stream): void {
+    const record = (at * SLOT) >> 2;
+    if ((words[record] & 0xff) !== OP_CALL) return;
+    words[record + (OPERATION_RUN >> 2)] = (base + at) | 0;
+    bytes[at * SLOT + OPERATION_FLAGS] = (bytes[at * SLOT + OPERATION_FLAGS] & ~OPERATION_WATCHED_GROUP) | group;
   }
 
   /** Lets replicas take what was written, up to the end of the last whole run. */
@@ -363,6 +384,23 @@ export class LogWriter {
     counters[LOG_COMMANDS] = this.commands;
     counters[LOG_FRAMES]++;
     if (this.fsync === 'always') this.sync();
+  }
+
+  /** Writes what was given up. Who has given it up waits for that before he goes on. @throws ERR_IO */
+  noteGivenUp(): void {
+    const { verdicts } = this;
+    const found = this.streams.shape.calls ? verdicts.unlogged() : [];
+    if (found.length === 0) return;
+    const bytes = found.length * GIVEN_UP_ENTRY;
+    const frame = new Uint8Array(frameSize(bytes));
+    const view = new DataView(frame.buffer, FRAME_HEADER);
+    for (const [i, { group, position }] of found.entries()) {
+      view.setUint32(i * GIVEN_UP_ENTRY, group, true);
+      view.setInt32(i * GIVEN_UP_ENTRY + 4, position, true);
+    }
+    this.append(sealFrame(frame, FRAME_GIVEN_UP, bytes, this.commands, this.safe));
+    if (this.fsync === 'always') this.sync();
+    verdicts.logged(found);
   }
 
   private append(frame: Uint8Array): void {

@@ -7,16 +7,26 @@
  * cut off.
  */
 import { SabtreeError } from '../../engine/errors.ts';
-import { OPERATION_SLOTS, SLOT } from '../../layout/operation.ts';
+import {
+  OP_CALL,
+  OPERATION_CODE,
+  OPERATION_FLAGS,
+  OPERATION_RUN,
+  OPERATION_SLOTS,
+  OPERATION_WATCHED_GROUP,
+  SLOT,
+} from '../../layout/operation.ts';
 import type { Piece } from '../entries.ts';
 import { FileSource, type Files, type Source } from './files.ts';
 import {
   checkFormat,
   FRAME_CLOSED,
   FRAME_COMMANDS,
+  FRAME_GIVEN_UP,
   FRAME_SEGMENT,
   type Frame,
   findFrame,
+  GIVEN_UP_ENTRY,
   readFrame,
   type Schema,
   textOf,
@@ -48,6 +58,8 @@ export interface LoadPlan {
   readonly segments: readonly SegmentPart[];
   /** Bytes of the largest command in them. */
   readonly largest: number;
+  /** Numbers of the commands in them that were given up: they changed nothing. */
+  readonly givenUp: readonly number[];
 }
 
 /** What recovery found. */
@@ -88,11 +100,13 @@ export interface SegmentReport {
   /** It ends with the mark of a log that was closed in order. */
   readonly closed: boolean;
   readonly largest: number;
+  /** Notes of commands that were given up. */
+  readonly givenUp: number;
 }
 
 /**
  * Reads a segment as far as it is whole.
- * @param visit called with each frame of commands.
+ * @param visit called with each frame of commands, and with each of those that were given up.
  * @returns undefined if it has no header.
  * @throws ERR_LAYOUT_VERSION, ERR_SCHEMA_MISMATCH; ERR_LOG_CORRUPT if whole frames do not belong together.
  */
@@ -109,6 +123,7 @@ export function scanSegment(
   let commands = 0;
   let frames = 0;
   let largest = 0;
+  let givenUp = 0;
   let closed = false;
   let at = head.end;
   for (let frame = readFrame(source, at); frame !== undefined; frame = readFrame(source, at)) {
@@ -125,11 +140,68 @@ export function scanSegment(
       if (!whole) throw logCorrupt(source.name, at, 'records that cannot be');
       frames++;
       visit?.(frame);
+    } else if (frame.kind === FRAME_GIVEN_UP) {
+      givenUp += frame.body.length / GIVEN_UP_ENTRY;
+      visit?.(frame);
     } else if (frame.kind === FRAME_CLOSED) closed = true;
     else throw logCorrupt(source.name, at, 'a frame that cannot be');
     at = frame.end;
   }
-  return { header, first, commands, frames, bytes: at, closed, largest };
+  return { header, first, commands, frames, bytes: at, closed, largest, givenUp };
+}
+
+/** A command's place in the order of the store that it was given to, as its record has it in the log: a number of its own. */
+function placeOf(group: number, position: number): number {
+  return group * 2 ** 32 + (position >>> 0);
+}
+
+/** Calls back with the places of the commands that a frame says were given up. */
+function eachGivenUp({ body }: Frame, visit: (place: number) => void): void {
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  for (let at = 0; at + GIVEN_UP_ENTRY <= body.length; at += GIVEN_UP_ENTRY) {
+    visit(placeOf(view.getUint32(at, true), view.getInt32(at + 4, true)));
+  }
+}
+
+/**
+ * Numbers of the commands that were given up. A note stands behind its command, and names its place; of several commands that
+ * had it, in different lives of the store, the last one before the note is meant.
+ */
+function findGivenUp(files: Files, parts: readonly SegmentPart[]): number[] {
+  const scan = (visit: (frame: Frame) => void) => {
+    for (const { file, bytes } of parts) {
+      const source = new FileSource(files, file, bytes);
+      try {
+        scanSegment(source, undefined, visit);
+      } finally {
+        source.close();
+      }
+    }
+  };
+  /** For each place that is named, the last command that had it. */
+  const last = new Map<number, number>();
+  scan((frame) => {
+    if (frame.kind === FRAME_GIVEN_UP) eachGivenUp(frame, (place) => last.set(place, -1));
+  });
+  const found = new Set<number>();
+  scan((frame) => {
+    const { body } = frame;
+    if (frame.kind === FRAME_GIVEN_UP) eachGivenUp(frame, (place) => found.add(last.get(place) as number));
+    if (frame.kind !== FRAME_COMMANDS) return;
+    const view = new DataView(body.buffer, body.byteOffset, body.length);
+    let number = frame.sequence;
+    eachRecord(body, (at) => {
+      if (body[at + OPERATION_CODE] === OP_CALL) {
+        const group = body[at + OPERATION_FLAGS] & OPERATION_WATCHED_GROUP;
+        const place = placeOf(group, view.getInt32(at + OPERATION_RUN, true));
+        if (last.has(place)) last.set(place, number);
+      }
+      number++;
+    });
+  });
+  // What stood before the snapshot needs no note.
+  found.delete(-1);
+  return [...found];
 }
 
 /**
@@ -180,8 +252,9 @@ export function recover(files: Files, directory: string, schema: Schema): Recove
     files.remove(files.join(directory, kind === 'log' ? segmentName(segment) : snapshotName(segment)));
   }
   const { parts, commands, largest, torn } = found;
+  const givenUp = found.givenUp === 0 ? [] : findGivenUp(files, parts);
   return {
-    plan: { ...(snapshot !== undefined && { snapshot: { file: snapshot } }), segments: parts, largest },
+    plan: { ...(snapshot !== undefined && { snapshot: { file: snapshot } }), segments: parts, largest, givenUp },
     start: {
       directory,
       segment: base + parts.length,
@@ -250,6 +323,8 @@ interface FoundSegments {
   readonly parts: readonly SegmentPart[];
   readonly commands: number;
   readonly largest: number;
+  /** Notes of commands that were given up. */
+  readonly givenUp: number;
   readonly torn: TornTail | undefined;
 }
 
@@ -259,6 +334,7 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
   let from = 0;
   let commands = 0;
   let largest = 0;
+  let givenUp = 0;
   let torn: TornTail | undefined;
   const last = segments.length - 1;
   for (let i = 0; i <= last; i++) {
@@ -303,6 +379,7 @@ function readSegments(files: Files, directory: string, schema: Schema, segments:
     parts.push({ file, bytes: report.bytes });
     commands += report.commands;
     largest = Math.max(largest, report.largest);
+    givenUp += report.givenUp;
   }
-  return { first: parts.length === 0 ? undefined : segments[0], from, parts, commands, largest, torn };
+  return { first: parts.length === 0 ? undefined : segments[0], from, parts, commands, largest, givenUp, torn };
 }
