@@ -50,6 +50,11 @@ export class Brush {
     if (canvas.height !== height) canvas.height = height;
   }
 
+  /** Whether there is only the width of a phone. */
+  get isNarrow(): boolean {
+    return this.width < 480;
+  }
+
   /** Begins a frame. */
   clear(): void {
     const { context, canvas, palette } = this;

@@ -117,7 +117,7 @@ export class RingsView {
     }
     model.look(now);
     this.turn(model, elapsed, now);
-    const top = brush.width < 480 ? 42 : 26;
+    const top = brush.isNarrow ? 42 : 26;
     this.drawTitle(model);
     const height = brush.height - top - this.threadsHeight;
     const { columns, cell } = gridOf(model.rings.length, brush.width, height);
@@ -165,9 +165,9 @@ export class RingsView {
     const { palette, width } = brush;
     const title = `${counted(model.rings.length, 'group ring')} · ${handle?.model ?? ''}`;
     const text = `${count(model.syncRate)} sync points/s, the newest is number ${count(model.syncNumber)}`;
-    const left = width < 480 ? 8 : 8 + brush.measure(title, BOLD) + 14;
+    const left = brush.isNarrow ? 8 : 8 + brush.measure(title, BOLD) + 14;
     brush.text(brush.fit(title, width - 16, BOLD), 8, 13, palette.ink, BOLD);
-    brush.text(brush.fit(text, width - left - 8, TEXT), left, width < 480 ? 30 : 13, palette.muted);
+    brush.text(brush.fit(text, width - left - 8, TEXT), left, brush.isNarrow ? 30 : 13, palette.muted);
   }
 
   private readerColour(reader: Reader): string {
@@ -382,7 +382,7 @@ export class RingsView {
       .slice(0, this.shownThreads);
     if (threads.length === 0) return;
     const names = Math.max(...threads.map(({ name }) => brush.measure(name, TEXT))) + 22;
-    const numbers = brush.width < 480 ? 0 : 170;
+    const numbers = brush.isNarrow ? 0 : 170;
     const left = 8 + names;
     const width = brush.width - left - 14 - numbers;
     brush.text(
