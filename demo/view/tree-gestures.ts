@@ -15,8 +15,8 @@ export interface Handled {
   /** What is at a point. */
   pointed(x: number, y: number, reach: number): Box | undefined;
   hover(box: Box | undefined): void;
-  click(box: Box): void;
-  doubleClick(box: Box | undefined, x: number, y: number): void;
+  /** A click at a node, or beside all of them. @param x where it was */
+  click(box: Box | undefined, x: number): void;
   /** @returns whether the key means anything */
   key(key: string): boolean;
 }
@@ -44,9 +44,6 @@ export class TreeGestures {
     canvas.addEventListener('pointerup', (event) => this.onPointerUp(event));
     canvas.addEventListener('pointercancel', (event) => this.pointers.delete(event.pointerId));
     canvas.addEventListener('pointerleave', () => view.hover(undefined));
-    canvas.addEventListener('dblclick', ({ offsetX, offsetY }) => {
-      view.doubleClick(view.pointed(offsetX, offsetY, 3), offsetX, offsetY);
-    });
     canvas.addEventListener('keydown', (event) => this.onKey(event));
     // A wheel that scrolls the page does not begin to zoom because the canvas has come under the pointer.
     addEventListener('scroll', this.onScroll);
@@ -117,8 +114,8 @@ export class TreeGestures {
     const was = this.pointers.delete(event.pointerId);
     this.canvas.style.cursor = 'default';
     if (!was || this.dragged > STILL || this.pointers.size > 0) return;
-    const box = this.view.pointed(event.offsetX, event.offsetY, event.pointerType === 'touch' ? 12 : 3);
-    if (box !== undefined) this.view.click(box);
+    const { offsetX, offsetY } = event;
+    this.view.click(this.view.pointed(offsetX, offsetY, event.pointerType === 'touch' ? 12 : 3), offsetX);
   }
 
   private onKey(event: KeyboardEvent): void {

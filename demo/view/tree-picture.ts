@@ -4,7 +4,7 @@
  */
 import { type Brush, CODE, count, counted, TEXT, wantsStillness } from './brush.ts';
 import { WRITER_COLOURS } from './palette.ts';
-import { type Box, barOf, type Camera, COLUMN, Columns, type Row, rowsOf } from './tree-layout.ts';
+import { type Box, barOf, type Camera, COLUMN, Columns, type Row, rowsIn } from './tree-layout.ts';
 import { type Branch, EVENT_TIME, shownHeat, type TreeModel } from './tree-model.ts';
 
 /** Pixels of a leaf's span from which on it has a bar of its own. */
@@ -66,21 +66,13 @@ export class TreePicture {
     }
   }
 
-  /** Pixels below the rows that are left for words. */
-  get legendHeight(): number {
-    return this.brush.isNarrow ? 46 : 28;
-  }
-
   /** Draws the part of a tree that a camera sees. */
   draw(model: TreeModel, camera: Camera, now: number, elapsed: number): void {
     const { brush } = this;
     this.model = model;
     this.camera = camera;
     this.frame++;
-    const top = brush.isNarrow ? 58 : 44;
-    // Room for what is selected.
-    const labels = brush.isNarrow ? 30 : 14;
-    this.rows = rowsOf(model.rootLevel, top, brush.height - this.legendHeight - labels);
+    this.rows = rowsIn(brush.height, brush.isNarrow, model.rootLevel);
     const columns = Math.ceil(brush.width / COLUMN);
     while (this.columns.length <= model.rootLevel) this.columns.push(new Columns(columns));
     for (const each of this.columns) each.clear();
@@ -458,11 +450,12 @@ export class TreePicture {
     return model.startOf(branch) + (right !== 0 ? 0 : branch.leafCount / 2);
   }
 
-  /** The leaf at a point of the leaves' row, also where leaves are too narrow for bars. */
-  leafAt(x: number, y: number): Box | undefined {
+  /** The leaf at a point of the leaves' row, also where leaves are too narrow for bars. Without `y` the leaf above or below. */
+  leafAt(x: number, y?: number): Box | undefined {
     const { model, camera, brush, rows } = this;
     const row = rows[rows.length - 1];
-    if (model === undefined || row === undefined || y < row.y - 6 || y > row.y + row.height + 6) return undefined;
+    if (model === undefined || row === undefined) return undefined;
+    if (y !== undefined && (y < row.y - 6 || y > row.y + row.height + 6)) return undefined;
     const leaf = camera.from + (x / brush.width) * (camera.to - camera.from);
     if (leaf < 0 || leaf >= model.leafCount) return undefined;
     const { branch, start } = model.locate(leaf);

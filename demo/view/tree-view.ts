@@ -5,7 +5,7 @@
  */
 import type { StoreHandle } from '../../workers/store-client.ts';
 import { Anatomy } from './anatomy.ts';
-import { BOLD, Brush, count, counted, wantsStillness } from './brush.ts';
+import { BOLD, Brush, count, counted, TEXT, wantsStillness } from './brush.ts';
 import { changesOf, isLatched, type Totals, writerOf } from './tree-bytes.ts';
 import { type Handled, TreeGestures } from './tree-gestures.ts';
 import { type Box, between, boxAt, type Camera, CLOSEST, clamped, everything, seesAll, zoomed } from './tree-layout.ts';
@@ -22,6 +22,15 @@ const FIRST_LOOK_TIME = 12;
 const EASE = 90;
 /** Milliseconds without wheel or pinch after which a half opened node opens or closes. */
 const SETTLE = 220;
+/** Milliseconds after a node has opened in which a click is the second half of a double click. */
+const DOUBLE = 300;
+/** Pixels of a node from which on it can be made out. */
+const LARGE = 44;
+/** Milliseconds after which a dive opens the leaf, and then its bytes. */
+const DIVE_OPENS = 900;
+const DIVE_DEEPER = 2000;
+/** Leaves that are looked at to find one that is being written. */
+const TASTED = 48;
 
 /** The tree that is drawn. */
 export interface ShownTree {
@@ -58,6 +67,7 @@ export class TreeView implements Handled {
   private readonly picture: TreePicture;
   private readonly gestures: TreeGestures;
   private tree: ShownTree | undefined;
+  private instead = '';
   private model: TreeModel | undefined;
   private writers: Writers | undefined;
   private writersAt = 0;
@@ -82,6 +92,8 @@ export class TreeView implements Handled {
   private depth = 0;
   private depthGoal = 0;
   private depthAt = 0;
+  /** When a dive began that is under way. */
+  private diveFrom: number | undefined;
 
   constructor(canvas: HTMLCanvasElement) {
     this.canvas = canvas;
@@ -91,9 +103,10 @@ export class TreeView implements Handled {
     this.setTouch();
   }
 
-  /** Shows another tree, or none. */
-  show(tree: ShownTree | undefined): void {
+  /** Shows another tree, or none. @param instead what is said then */
+  show(tree: ShownTree | undefined, instead = 'No tree yet'): void {
     this.tree = tree;
+    this.instead = instead;
     this.model = undefined;
     this.selection = undefined;
     this.opened = undefined;
@@ -121,9 +134,11 @@ export class TreeView implements Handled {
     this.camera = this.goal;
   }
 
+  /** Takes the size that the page gives the canvas. It is empty then, and so drawn before it can be seen. */
   resize(): void {
-    this.brush.resize();
+    if (!this.brush.resize()) return;
     this.picture.resize();
+    this.draw(this.before);
   }
 
   /** Takes the listeners away that are not the canvas's own. */
@@ -148,7 +163,7 @@ export class TreeView implements Handled {
   /** One sentence. */
   get describe(): string {
     const { model, tree, totals } = this;
-    if (model === undefined || tree === undefined) return 'No tree is shown.';
+    if (model === undefined || tree === undefined) return this.instead;
     const what = tree.label ? `${tree.label}: a tree` : 'A tree';
     const whole = `${what} of ${counted(totals.entries, 'entry', 'entries')} in ${counted(totals.leaves, 'leaf', 'leaves')} and ${counted(model.rootLevel + 1, 'level')}, ${percent(model.top.fills, model.leafCount)} full, ${counted(totals.splits, 'split')} and ${counted(totals.merges, 'merge')} so far.`;
     const path = this.path.map(({ name }) => name).join(', ');
@@ -156,9 +171,16 @@ export class TreeView implements Handled {
     if (this.opened && this.depthGoal > 0) {
       return `${this.depthGoal > 1 ? 'The bytes' : 'The inside'} of ${path}: ${info}.`;
     }
-    if (info) return `${whole} Selected: ${path}: ${info}.`;
-    const seen = seesAll(this.camera, model.leafCount) ? '' : ` ${this.seenLeaves()} of its leaves are in sight.`;
-    return whole + seen;
+    const seen = this.isHome ? '' : ` ${this.seenLeaves()} of its leaves are in sight.`;
+    return whole + seen + (info ? ` Selected: ${path}: ${info}.` : '');
+  }
+
+  /** What is selected, in a few words; nothing if nothing is. */
+  get describeSelected(): string {
+    if (this.selection === undefined) return '';
+    const path = this.path.map(({ name }) => name).join(', ');
+    const where = this.depthGoal > 1 ? 'The bytes of ' : this.depthGoal > 0 ? 'The inside of ' : '';
+    return `${where}${path}: ${this.selectionInfo()}.`;
   }
 
   private seenLeaves(): string {
@@ -204,6 +226,7 @@ export class TreeView implements Handled {
 
   /** Selects a node by its address; brings it into sight. Nothing happens if it is not in the tree. */
   select(node: number): void {
+    this.diveFrom = undefined;
     const found = this.find(node);
     if (found === undefined) return;
     this.selection = found;
@@ -212,8 +235,43 @@ export class TreeView implements Handled {
     this.onChange?.();
   }
 
+  /** Goes down to a leaf that is being written and on to its bytes, in steps that one can follow. */
+  dive(): void {
+    this.setDepth(0);
+    const leaf = this.busyLeaf();
+    const found = leaf === undefined ? undefined : this.find(leaf);
+    if (found === undefined) return;
+    this.selection = found;
+    const [first] = this.spanOf(found);
+    this.moveTo({ from: first - 1, to: first + 2 });
+    this.diveFrom = performance.now();
+    this.onChange?.();
+  }
+
+  /** The leaf that was written most of late, of some. */
+  private busyLeaf(): number | undefined {
+    const { model } = this;
+    if (model === undefined) return undefined;
+    const now = performance.now();
+    let best: number | undefined;
+    let hottest = -1;
+    for (let i = 0; i < TASTED; i++) {
+      const leaf = Math.floor(((i + 0.5) / TASTED) * model.leafCount);
+      const { branch, start } = model.locate(leaf, now);
+      if (!branch.read) model.visit(branch, now);
+      const { leaves } = branch;
+      if (leaves === undefined || leaves.n === 0) continue;
+      const at = Math.max(0, Math.min(leaves.n - 1, leaf - start));
+      if (leaves.heat[at] <= hottest) continue;
+      hottest = leaves.heat[at];
+      best = leaves.address[at];
+    }
+    return best;
+  }
+
   /** The whole tree. */
   home(): void {
+    this.diveFrom = undefined;
     this.depthGoal = 0;
     this.whole = true;
     this.anchor = undefined;
@@ -261,7 +319,7 @@ export class TreeView implements Handled {
     const [first, n] = this.spanOf(selection);
     const width = goal.to - goal.from;
     const pixels = (n / width) * this.brush.width;
-    const wanted = pixels < 14 ? (n * this.brush.width) / 44 : Math.max(width, n * 1.2);
+    const wanted = pixels < 14 ? (n * this.brush.width) / LARGE : Math.max(width, n * 1.2);
     const inside = first >= goal.from && first + n <= goal.to;
     if (inside && wanted === width) return;
     const middle = inside && pixels >= 14 ? (goal.from + goal.to) / 2 : first + n / 2;
@@ -286,19 +344,22 @@ export class TreeView implements Handled {
 
   /** @param step how far a node opens that fills the picture already */
   zoomAt(factor: number, x: number, y: number, step: number): void {
-    const { model, goal, brush } = this;
+    const { model, goal, brush, picture } = this;
+    this.diveFrom = undefined;
     if (model === undefined) return;
     if (this.depthGoal > 0) {
       this.setDepth(this.depthGoal + step * Math.sign(factor - 1));
       return;
     }
     if (factor > 1) {
-      const box = boxAt(this.picture.boxes, x, y, 4) ?? this.picture.leafAt(x, y);
+      // As near as it gets, a leaf opens wherever above or below it one zooms.
+      const nearest = goal.to - goal.from <= CLOSEST * 1.02;
+      const box = boxAt(picture.boxes, x, y, 4) ?? picture.leafAt(x, nearest ? undefined : y);
       const found = box && this.find(box.address);
       if (found) {
         const [, n] = this.spanOf(found);
         const closest = goal.to - goal.from <= Math.max(CLOSEST * 1.02, n * 1.3);
-        if (closest && (found.level === 0 || box === boxAt(this.picture.boxes, x, y, 0))) {
+        if (closest && (found.level === 0 || box === boxAt(picture.boxes, x, y, 0))) {
           this.selection = found;
           this.open(found, step);
           this.onChange?.();
@@ -335,6 +396,7 @@ export class TreeView implements Handled {
   }
 
   pan(pixels: number): void {
+    this.diveFrom = undefined;
     const leaves = this.model?.leafCount ?? 1;
     const by = (-pixels / this.brush.width) * (this.camera.to - this.camera.from);
     this.goal = clamped({ from: this.goal.from + by, to: this.goal.to + by }, leaves);
@@ -355,33 +417,44 @@ export class TreeView implements Handled {
     this.hovered = box;
   }
 
-  click(box: Box): void {
-    const found = this.find(box.address);
-    if (found === undefined) return;
-    this.selection = found;
+  /** Selects a node and comes nearer; the second click on it opens it, the third one shows its bytes. */
+  click(box: Box | undefined, x: number): void {
+    this.diveFrom = undefined;
+    const opening = performance.now() - this.depthAt < DOUBLE;
+    const found = box && this.find(box.address);
     if (this.depthGoal > 0) {
+      if (opening) return;
+      if (found === undefined) {
+        this.setDepth(2);
+        return;
+      }
+      this.selection = found;
       this.reveal(found);
       this.open(found, this.depthGoal);
+    } else if (found?.address === this.selection?.address) {
+      if (found) this.open(found, 1);
+    } else if (found) {
+      this.selection = found;
+      this.approach(found, x);
     }
     this.onChange?.();
   }
 
-  doubleClick(box: Box | undefined, x: number, y: number): void {
-    const found = box && this.find(box.address);
-    if (this.depthGoal > 0) {
-      this.setDepth(Math.min(2, Math.round(this.depthGoal) + 1));
-    } else if (found) {
-      this.selection = found;
-      this.open(found, 1);
-    } else {
-      this.zoomAt(3, x, y, 1);
-    }
-    this.onChange?.();
+  /** Comes so near that a node can be made out, with what is under the pointer staying there. */
+  private approach(selection: Selection, x: number): void {
+    const { model, goal, brush } = this;
+    if (model === undefined) return;
+    const [, n] = this.spanOf(selection);
+    const pixels = (n / (goal.to - goal.from)) * brush.width;
+    if (pixels >= LARGE) return;
+    this.goal = zoomed(goal, LARGE / pixels, x / brush.width, model.leafCount);
+    this.whole = seesAll(this.goal, model.leafCount);
   }
 
   key(key: string): boolean {
     const { model, selection } = this;
     if (model === undefined) return false;
+    this.diveFrom = undefined;
     if (key === '+' || key === '=') this.zoomIn();
     else if (key === '-' || key === '_') this.zoomOut();
     else if (key === 'Home') {
@@ -475,8 +548,8 @@ export class TreeView implements Handled {
 
   private drawNothing(): void {
     const { brush } = this;
-    const text = this.tree === undefined ? 'No tree yet' : 'There is no tree in this memory';
-    brush.inBox(text, 0, brush.height / 2, brush.width, brush.palette.muted, BOLD);
+    const text = this.tree === undefined ? this.instead : 'There is no tree in this memory';
+    brush.inLines(text, brush.palette.muted, BOLD);
   }
 
   private lookAround(model: TreeModel, writers: Writers, now: number): void {
@@ -551,12 +624,24 @@ export class TreeView implements Handled {
   }
 
   private moveDepth(now: number, elapsed: number): void {
+    this.goOnDiving(now);
     const whole = Math.round(this.depthGoal);
     if (this.depthGoal !== whole && now - this.depthAt > SETTLE && !this.gestures.isHeld) this.setDepth(whole);
     const share = wantsStillness() ? 1 : 1 - Math.exp(-elapsed / (EASE * 0.8));
     this.depth += (this.depthGoal - this.depth) * share;
     if (Math.abs(this.depthGoal - this.depth) < 0.004) this.depth = this.depthGoal;
     if (this.depth === 0 && this.depthGoal === 0) this.opened = undefined;
+  }
+
+  private goOnDiving(now: number): void {
+    const { diveFrom, selection } = this;
+    if (diveFrom === undefined) return;
+    const deep = now - diveFrom > DIVE_DEEPER;
+    if (selection === undefined || deep) this.diveFrom = undefined;
+    if (selection !== undefined && now - diveFrom > DIVE_OPENS) {
+      const depth = deep ? 2 : 1;
+      if (this.depthGoal < depth) this.open(selection, depth);
+    }
   }
 
   /** Where a node is in the picture. */
@@ -577,10 +662,19 @@ export class TreeView implements Handled {
   }
 
   private drawTexts(model: TreeModel, writers: Writers): void {
-    const { brush, picture, totals, tree, counts, selection } = this;
-    drawTitles(brush, picture, model, tree?.label ?? 'Tree', totals, counts);
-    if (selection) drawSelected(brush, picture, this.path.map(({ name }) => name).join(' › '), this.selectionInfo());
-    drawLegend(brush, picture, model, writers);
+    const { brush, picture, totals, counts, selection } = this;
+    drawTitles(brush, picture, model, totals, counts);
+    if (selection) {
+      const name = this.path.map((crumb) => crumb.name).join(' › ');
+      drawSelected(
+        brush,
+        picture,
+        name,
+        this.selectionInfo(),
+        brush.isNarrow ? 'tap again: open' : 'click again: open it',
+      );
+    }
+    drawLegend(brush, model, writers);
   }
 
   /** The node that is opened, growing out of its bar. */
@@ -619,8 +713,12 @@ export class TreeView implements Handled {
     context.stroke();
     context.lineWidth = 1;
     if (eased > 0.8) {
-      const name = this.path.map((crumb) => crumb.name).join(' › ');
-      brush.text(brush.fit(name, width - 16, BOLD), 8, 16, palette.ink, BOLD);
+      const deep = this.depthGoal > 1;
+      const back = brush.isNarrow ? '−: back' : '− or Esc: back';
+      const hint = deep ? back : brush.isNarrow ? 'tap: its bytes' : `click: its bytes · ${back}`;
+      const size = brush.measure(hint, TEXT);
+      brush.text(brush.fit(opened.titleOf(deep), width - size - 32, BOLD), 8, 16, palette.ink, BOLD);
+      brush.text(hint, width - size - 8, 16, palette.muted);
     }
   }
 }
