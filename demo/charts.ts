@@ -11,6 +11,12 @@ interface Line {
   readonly colour: string;
 }
 
+/** A vertical line at a moment, in the colour of one of the page's custom properties. */
+interface Mark {
+  readonly time: number;
+  readonly colour: string;
+}
+
 /** A number that is short: 12.3k, 4.5M. */
 export function short(value: number): string {
   if (value >= 1e6) return `${(value / 1e6).toFixed(value < 1e7 ? 2 : 1)}M`;
@@ -18,18 +24,28 @@ export function short(value: number): string {
   return value.toFixed(value < 10 && value % 1 !== 0 ? 1 : 0);
 }
 
+/** Microseconds in words: 85 µs, 4.2 ms. */
+export function duration(micros: number): string {
+  if (micros >= 1e6) return `${short(micros / 1e6)} s`;
+  return micros >= 1e3 ? `${short(micros / 1e3)} ms` : `${short(micros)} µs`;
+}
+
 /** A chart that grows to the right and forgets on the left. */
 export class RollingChart {
   private readonly host: HTMLElement;
   private readonly lines: readonly Line[];
   private readonly title: string;
+  private readonly text: (value: number) => string;
+  private readonly marks: Mark[] = [];
   private readonly times: number[] = [];
   private readonly values: (number | null)[][];
   private plot: uPlot | undefined;
 
-  constructor(host: HTMLElement, title: string, lines: readonly Line[]) {
+  /** @param text says a value in words */
+  constructor(host: HTMLElement, title: string, lines: readonly Line[], text = short) {
     this.host = host;
     this.title = title;
+    this.text = text;
     this.lines = lines;
     this.values = lines.map(() => []);
     this.make();
@@ -58,8 +74,8 @@ export class RollingChart {
           y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.15)] },
         },
         axes: [
-          { ...axis, values: (_u, splits) => splits.map((at) => (at === 0 ? 'now' : `${at} s`)) },
-          { ...axis, size: 48, values: (_u, splits) => splits.map(short) },
+          { ...axis, size: 30, values: (_u, splits) => splits.map((at) => (at === 0 ? 'now' : `${at} s`)) },
+          { ...axis, size: 54, values: (_u, splits) => splits.map(this.text) },
         ],
         series: [
           {},
@@ -70,6 +86,7 @@ export class RollingChart {
             points: { show: false },
           })),
         ],
+        hooks: { draw: [(plot) => this.drawMarks(plot)] },
       },
       this.data(),
       this.host,
@@ -77,8 +94,20 @@ export class RollingChart {
     this.plot.root.setAttribute('aria-hidden', 'true');
   }
 
+  private drawMarks(plot: uPlot): void {
+    const now = this.times.at(-1);
+    if (now === undefined) return;
+    const style = getComputedStyle(document.documentElement);
+    const { ctx, bbox } = plot;
+    for (const { time, colour } of this.marks) {
+      const x = Math.round(plot.valToPos(time - now, 'x', true));
+      ctx.fillStyle = style.getPropertyValue(colour).trim();
+      ctx.fillRect(x - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
+    }
+  }
+
   private size(): { width: number; height: number } {
-    return { width: Math.max(100, this.host.clientWidth), height: 170 };
+    return { width: Math.max(100, this.host.clientWidth), height: Math.max(100, this.host.clientHeight) };
   }
 
   private resize(): void {
@@ -98,18 +127,25 @@ export class RollingChart {
       this.times.shift();
       for (const line of this.values) line.shift();
     }
+    while (this.marks.length > 0 && this.marks[0].time < time - SPAN) this.marks.shift();
     this.plot?.setData(this.data());
+  }
+
+  /** Marks a moment. @param time seconds. @param colour name of a custom property of the page */
+  mark(time: number, colour: string): void {
+    this.marks.push({ time, colour });
   }
 
   /** What the chart says in words. */
   get describe(): string {
     const last = this.values.map((line) => line.at(-1));
-    return `${this.title}: ${this.lines.map(({ label }, i) => `${label} ${last[i] == null ? 'none' : short(last[i] as number)}`).join(', ')}`;
+    return `${this.title}: ${this.lines.map(({ label }, i) => `${label} ${last[i] == null ? 'none' : this.text(last[i] as number)}`).join(', ')}`;
   }
 
   clear(): void {
     this.times.length = 0;
     for (const line of this.values) line.length = 0;
+    this.marks.length = 0;
     this.plot?.setData(this.data());
   }
 }
