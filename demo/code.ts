@@ -11,7 +11,7 @@ export function codeOf({ model, executors, replicas }: Setup): string {
   ];
   return `import { open } from 'sabtree'
 
-const store = await open({
+const store = await open({        // this page's store: \`store\` in the console
   key: 'u32', value: 'f64', ${options.join(', ')},
 })
 await store.put(7, 2.5)           // ${model === 'direct' ? 'written under a latch' : 'ordered, then executed in every replica'}

@@ -50,12 +50,12 @@ class Lane {
 
   constructor(list: HTMLElement, model: ModelName) {
     const line = document.createElement('li');
-    line.innerHTML = `<span></span><div class="track"><div class="bar" style="width: 0"></div></div><output>–</output>`;
+    line.innerHTML = `<span></span><div class="track"><div class="bar" style="width: 0"></div></div><span class="rate">–</span>`;
     (line.firstElementChild as HTMLElement).textContent = model;
     this.line = line;
     this.track = line.querySelector('.track') as HTMLElement;
     this.bar = line.querySelector('.bar') as HTMLElement;
-    this.number = line.querySelector('output') as HTMLElement;
+    this.number = line.querySelector('.rate') as HTMLElement;
     list.append(line);
   }
 

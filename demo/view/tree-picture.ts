@@ -60,6 +60,7 @@ export class TreePicture {
 
   /** What is drawn has moved by so many leaves, and shall not be seen moving. */
   shift(leaves: number): void {
+    if (leaves === 0) return;
     for (const span of this.spans.values()) {
       span.left += leaves;
       span.right += leaves;

@@ -7,8 +7,9 @@ import type { StoreHandle } from '../../workers/store-client.ts';
 import { Anatomy } from './anatomy.ts';
 import { BOLD, Brush, count, counted, TEXT, wantsStillness } from './brush.ts';
 import { changesOf, isLatched, type Totals, writerOf } from './tree-bytes.ts';
+import { EASE, TreeCamera } from './tree-camera.ts';
 import { type Handled, TreeGestures } from './tree-gestures.ts';
-import { type Box, between, boxAt, type Camera, CLOSEST, clamped, everything, seesAll, zoomed } from './tree-layout.ts';
+import { type Box, boxAt, CLOSEST } from './tree-layout.ts';
 import { type Branch, TreeModel } from './tree-model.ts';
 import { TreePicture } from './tree-picture.ts';
 import { drawLegend, drawSelected, drawTitles, percent } from './tree-texts.ts';
@@ -18,8 +19,6 @@ import { Writers } from './writers.ts';
 const LOOKS = 4000;
 const LOOK_TIME = 1.2;
 const FIRST_LOOK_TIME = 12;
-/** Milliseconds in which the camera comes to two thirds of its way. */
-const EASE = 90;
 /** Milliseconds without wheel or pinch after which a half opened node opens or closes. */
 const SETTLE = 220;
 /** Milliseconds after a node has opened in which a click is the second half of a double click. */
@@ -76,11 +75,7 @@ export class TreeView implements Handled {
   private counts: number[] = [];
   private countsAt = 0;
 
-  private camera: Camera = everything(1);
-  private goal: Camera = everything(1);
-  /** Whether the camera stays with the whole tree as it grows. */
-  private whole = true;
-  private anchor: { leaf: number; branch: Branch; at: number } | undefined;
+  private readonly camera = new TreeCamera();
   private frame = 0;
   private before = 0;
 
@@ -113,8 +108,7 @@ export class TreeView implements Handled {
     this.hovered = undefined;
     this.depth = 0;
     this.depthGoal = 0;
-    this.whole = true;
-    this.anchor = undefined;
+    this.camera.home();
     this.picture.forget();
     this.counts = [];
     if (tree !== undefined) this.start(tree);
@@ -130,8 +124,7 @@ export class TreeView implements Handled {
     if (this.model === undefined) return;
     const now = performance.now();
     this.model.look(now, 0, Number.MAX_SAFE_INTEGER, 1 << 20, now + FIRST_LOOK_TIME);
-    this.goal = everything(this.model.leafCount);
-    this.camera = this.goal;
+    this.camera.begin(this.model.leafCount);
   }
 
   /** Takes the size that the page gives the canvas. It is empty then, and so drawn before it can be seen. */
@@ -150,7 +143,7 @@ export class TreeView implements Handled {
 
   /** Whether all of the tree is seen. */
   get isHome(): boolean {
-    return this.whole;
+    return this.camera.isWhole;
   }
 
   /** Whether a node is opened. */
@@ -185,7 +178,8 @@ export class TreeView implements Handled {
 
   private seenLeaves(): string {
     const n = this.model?.leafCount ?? 0;
-    return count(Math.max(1, Math.min(n, this.camera.to) - Math.max(0, this.camera.from)));
+    const { from, to } = this.camera.now;
+    return count(Math.max(1, Math.min(n, to) - Math.max(0, from)));
   }
 
   private selectionInfo(): string {
@@ -243,7 +237,7 @@ export class TreeView implements Handled {
     if (found === undefined) return;
     this.selection = found;
     const [first] = this.spanOf(found);
-    this.moveTo({ from: first - 1, to: first + 2 });
+    this.camera.moveTo({ from: first - 1, to: first + 2 }, this.model?.leafCount ?? 1);
     this.diveFrom = performance.now();
     this.onChange?.();
   }
@@ -273,8 +267,7 @@ export class TreeView implements Handled {
   home(): void {
     this.diveFrom = undefined;
     this.depthGoal = 0;
-    this.whole = true;
-    this.anchor = undefined;
+    this.camera.home();
     this.setTouch();
     this.onChange?.();
   }
@@ -314,8 +307,9 @@ export class TreeView implements Handled {
 
   /** Moves the camera so that the node is in sight, and large enough to be seen. */
   private reveal(selection: Selection): void {
-    const { model, goal } = this;
+    const { model, camera } = this;
     if (model === undefined) return;
+    const { goal } = camera;
     const [first, n] = this.spanOf(selection);
     const width = goal.to - goal.from;
     const pixels = (n / width) * this.brush.width;
@@ -323,13 +317,7 @@ export class TreeView implements Handled {
     const inside = first >= goal.from && first + n <= goal.to;
     if (inside && wanted === width) return;
     const middle = inside && pixels >= 14 ? (goal.from + goal.to) / 2 : first + n / 2;
-    this.moveTo({ from: middle - wanted / 2, to: middle + wanted / 2 });
-  }
-
-  private moveTo(camera: Camera): void {
-    const leaves = this.model?.leafCount ?? 1;
-    this.goal = clamped(camera, leaves);
-    this.whole = seesAll(this.goal, leaves);
+    camera.moveTo({ from: middle - wanted / 2, to: middle + wanted / 2 }, model.leafCount);
   }
 
   private zoomAround(factor: number): void {
@@ -344,9 +332,10 @@ export class TreeView implements Handled {
 
   /** @param step how far a node opens that fills the picture already */
   zoomAt(factor: number, x: number, y: number, step: number): void {
-    const { model, goal, brush, picture } = this;
+    const { model, brush, picture } = this;
     this.diveFrom = undefined;
     if (model === undefined) return;
+    const { goal } = this.camera;
     if (this.depthGoal > 0) {
       this.setDepth(this.depthGoal + step * Math.sign(factor - 1));
       return;
@@ -354,7 +343,7 @@ export class TreeView implements Handled {
     if (factor > 1) {
       // As near as it gets, a leaf opens wherever above or below it one zooms.
       const nearest = goal.to - goal.from <= CLOSEST * 1.02;
-      const box = boxAt(picture.boxes, x, y, 4) ?? picture.leafAt(x, nearest ? undefined : y);
+      const box = this.pointed(x, y, 4) ?? (nearest ? picture.leafAt(x) : undefined);
       const found = box && this.find(box.address);
       if (found) {
         const [, n] = this.spanOf(found);
@@ -367,8 +356,7 @@ export class TreeView implements Handled {
         }
       }
     }
-    this.goal = zoomed(goal, factor, x / brush.width, model.leafCount);
-    this.whole = seesAll(this.goal, model.leafCount);
+    this.camera.zoom(factor, x / brush.width, model.leafCount);
     this.onChange?.();
   }
 
@@ -397,11 +385,7 @@ export class TreeView implements Handled {
 
   pan(pixels: number): void {
     this.diveFrom = undefined;
-    const leaves = this.model?.leafCount ?? 1;
-    const by = (-pixels / this.brush.width) * (this.camera.to - this.camera.from);
-    this.goal = clamped({ from: this.goal.from + by, to: this.goal.to + by }, leaves);
-    this.camera = clamped({ from: this.camera.from + by, to: this.camera.to + by }, leaves);
-    this.whole = seesAll(this.goal, leaves);
+    this.camera.pan(-pixels / this.brush.width, this.model?.leafCount ?? 1);
   }
 
   scroll(pixels: number): void {
@@ -410,7 +394,9 @@ export class TreeView implements Handled {
 
   pointed(x: number, y: number, reach: number): Box | undefined {
     if (this.depthGoal > 0) return this.opened && boxAt(this.opened.boxes, x, y);
-    return boxAt(this.picture.boxes, x, y, reach) ?? this.picture.leafAt(x, y);
+    const { picture } = this;
+    // Between two bars it is the leaf whose span that is: so it is the same one when one has come nearer.
+    return boxAt(picture.boxes, x, y) ?? picture.leafAt(x, y) ?? boxAt(picture.boxes, x, y, reach);
   }
 
   hover(box: Box | undefined): void {
@@ -442,13 +428,11 @@ export class TreeView implements Handled {
 
   /** Comes so near that a node can be made out, with what is under the pointer staying there. */
   private approach(selection: Selection, x: number): void {
-    const { model, goal, brush } = this;
+    const { model, camera, brush } = this;
     if (model === undefined) return;
     const [, n] = this.spanOf(selection);
-    const pixels = (n / (goal.to - goal.from)) * brush.width;
-    if (pixels >= LARGE) return;
-    this.goal = zoomed(goal, LARGE / pixels, x / brush.width, model.leafCount);
-    this.whole = seesAll(this.goal, model.leafCount);
+    const pixels = (n / (camera.goal.to - camera.goal.from)) * brush.width;
+    if (pixels < LARGE) camera.zoom(LARGE / pixels, x / brush.width, model.leafCount);
   }
 
   key(key: string): boolean {
@@ -466,7 +450,7 @@ export class TreeView implements Handled {
     } else if (key === 'Escape') {
       if (this.depthGoal > 0) this.setDepth(Math.ceil(this.depthGoal) - 1);
       else if (selection !== undefined && this.path.length > 1) this.step('ArrowUp');
-      else if (!this.whole) this.home();
+      else if (!this.isHome) this.home();
       else return false;
     } else if (key === 'PageDown' || key === 'PageUp') {
       if (this.depthGoal === 0 || this.opened === undefined) return false;
@@ -536,10 +520,10 @@ export class TreeView implements Handled {
     }
     this.frame++;
     this.lookAround(model, writers, now);
-    this.moveCamera(model, elapsed);
+    this.picture.shift(this.camera.move(model, elapsed));
     this.moveDepth(now, elapsed);
     if (this.depth < 0.98) {
-      this.picture.draw(model, this.camera, now, elapsed);
+      this.picture.draw(model, this.camera.now, now, elapsed);
       this.drawMarks();
       this.drawTexts(model, writers);
     }
@@ -558,7 +542,8 @@ export class TreeView implements Handled {
       writers.renew();
     }
     const begun = performance.now();
-    model.look(now, Math.floor(this.camera.from), Math.ceil(this.camera.to), LOOKS, begun + LOOK_TIME);
+    const { from, to } = this.camera.now;
+    model.look(now, Math.floor(from), Math.ceil(to), LOOKS, begun + LOOK_TIME);
     this.totals = model.bytes.totals();
     if (now - this.countsAt > 400 || this.counts.length !== model.rootLevel + 1) {
       this.countsAt = now;
@@ -588,39 +573,6 @@ export class TreeView implements Handled {
     };
     if (!model.top.isNone) walk(model.top);
     return counts;
-  }
-
-  private moveCamera(model: TreeModel, elapsed: number): void {
-    const share = wantsStillness() ? 1 : 1 - Math.exp(-elapsed / EASE);
-    if (this.whole) {
-      this.goal = everything(model.leafCount);
-      this.anchor = undefined;
-    } else {
-      this.followAnchor(model);
-    }
-    this.camera = between(this.camera, this.goal, share);
-    const close = Math.abs(this.camera.from - this.goal.from) + Math.abs(this.camera.to - this.goal.to);
-    if (close < (this.goal.to - this.goal.from) * 1e-4) this.camera = this.goal;
-  }
-
-  /** Keeps what is in the middle of the picture there, whatever comes and goes left of it. */
-  private followAnchor(model: TreeModel): void {
-    const { anchor } = this;
-    if (anchor !== undefined) {
-      const place = model.placeOf(anchor.leaf, anchor.branch);
-      const by = place === undefined ? 0 : place.start + place.index - anchor.at;
-      if (by !== 0) {
-        this.camera = { from: this.camera.from + by, to: this.camera.to + by };
-        this.goal = { from: this.goal.from + by, to: this.goal.to + by };
-        this.picture.shift(by);
-      }
-    }
-    const middle = Math.max(0, Math.min(model.leafCount - 1, Math.floor((this.goal.from + this.goal.to) / 2)));
-    const { branch, start } = model.locate(middle);
-    const { leaves } = branch;
-    const index = Math.max(0, Math.min((leaves?.n ?? 0) - 1, Math.floor(middle - start)));
-    this.anchor = leaves && leaves.n > 0 ? { leaf: leaves.address[index], branch, at: start + index } : undefined;
-    this.goal = clamped(this.goal, model.leafCount);
   }
 
   private moveDepth(now: number, elapsed: number): void {
