@@ -430,6 +430,8 @@ export class TreeView implements Handled {
   private approach(selection: Selection, x: number): void {
     const { model, camera, brush } = this;
     if (model === undefined) return;
+    // From what was seen when it was clicked, wherever the camera was going.
+    camera.moveTo(camera.now, model.leafCount);
     const [, n] = this.spanOf(selection);
     const pixels = (n / (camera.goal.to - camera.goal.from)) * brush.width;
     if (pixels < LARGE) camera.zoom(LARGE / pixels, x / brush.width, model.leafCount);

@@ -586,20 +586,23 @@ describe('what is drawn', () => {
       expect(position).toBeLessThanOrEqual(after[0].slots + 8);
     }
     const seen: Record<string, number> = {};
-    const least = { marks: 300, home: 40, other: 40, dials: 60, 'executor 0': 150, 'executor 1': 150 };
+    const least = { marks: 60, waits: 200, home: 40, other: 40, dials: 60, 'executor 0': 150, 'executor 1': 150 };
     for (let tries = 0; tries < 30 && !Object.entries(least).every(([name, n]) => seen[name] > n); tries++) {
       const pixels = await pixelsOf(page, '#rings');
-      // Below the key, which has a square of each colour.
-      const of = (name: string, colour: string, tolerance = 6, width = pixels.width) => {
-        const found = countPixels(pixels, (pixel, x, y) => x < width && y > 80 && alike(pixel, rgb(colour), tolerance));
+      // Above the rings is the key, which has a square of each colour; below them the threads.
+      const [from, to] = [60, 205];
+      const of = (name: string, colour: string, within: (x: number, y: number) => boolean, tolerance = 6) => {
+        const found = countPixels(pixels, (pixel, x, y) => within(x, y) && alike(pixel, rgb(colour), tolerance));
         seen[name] = Math.max(seen[name] ?? 0, found);
       };
-      of('marks', DARK.merge);
-      of('home', DARK.keys);
-      of('other', DARK.values);
-      of('dials', DARK.muted, 40, 90);
-      of('executor 0', DARK.writers[1]);
-      of('executor 1', DARK.writers[2]);
+      const rings = (_x: number, y: number) => y >= from && y < to;
+      of('marks', DARK.merge, rings);
+      of('home', DARK.keys, rings);
+      of('other', DARK.values, rings);
+      of('dials', DARK.muted, (x, y) => x < 90 && rings(x, y), 40);
+      of('waits', DARK.merge, (_x, y) => y > to + 20 && y < pixels.height - 24);
+      of('executor 0', DARK.writers[1], (_x, y) => y >= from);
+      of('executor 1', DARK.writers[2], (_x, y) => y >= from);
       await page.waitForTimeout(100);
     }
     for (const [name, n] of Object.entries(least)) expect(seen[name], name).toBeGreaterThan(n);
