@@ -394,9 +394,7 @@ export class TreeView implements Handled {
 
   pointed(x: number, y: number, reach: number): Box | undefined {
     if (this.depthGoal > 0) return this.opened && boxAt(this.opened.boxes, x, y);
-    const { picture } = this;
-    // Between two bars it is the leaf whose span that is: so it is the same one when one has come nearer.
-    return boxAt(picture.boxes, x, y) ?? picture.leafAt(x, y) ?? boxAt(picture.boxes, x, y, reach);
+    return boxAt(this.picture.boxes, x, y, reach) ?? this.picture.leafAt(x, y);
   }
 
   hover(box: Box | undefined): void {
