@@ -11,10 +11,20 @@ interface Line {
   readonly colour: string;
 }
 
+/** What a chart is to be like. */
+interface Kind {
+  /** Says a value in words. */
+  readonly text: (value: number) => string;
+  /** Whether the vertical axis goes by factors of ten, so that values far apart are seen beside each other. */
+  readonly byTens: boolean;
+}
+
 /** A vertical line at a moment, in the colour of one of the page's custom properties. */
 interface Mark {
   readonly time: number;
   readonly colour: string;
+  /** On which side of the moment it stands: what comes right behind one another is seen side by side. */
+  readonly side: 'before' | 'behind';
 }
 
 /** A number that is short: 12.3k, 4.5M. */
@@ -26,8 +36,19 @@ export function short(value: number): string {
 
 /** Microseconds in words: 85 µs, 4.2 ms. */
 export function duration(micros: number): string {
+  if (micros < 1) return `${short(micros * 1e3)} ns`;
   if (micros >= 1e6) return `${short(micros / 1e6)} s`;
   return micros >= 1e3 ? `${short(micros / 1e3)} ms` : `${short(micros)} µs`;
+}
+
+function isPower(value: number): boolean {
+  const exponent = Math.log10(value);
+  return Math.abs(exponent - Math.round(exponent)) < 1e-6;
+}
+
+/** The power of ten next to a value. @param otherwise if there is none */
+function powerOf(round: (exponent: number) => number, value: number | null, otherwise: number): number {
+  return value === null || !(value > 0) ? otherwise : 10 ** round(Math.log10(value));
 }
 
 /** A chart that grows to the right and forgets on the left. */
@@ -35,17 +56,16 @@ export class RollingChart {
   private readonly host: HTMLElement;
   private readonly lines: readonly Line[];
   private readonly title: string;
-  private readonly text: (value: number) => string;
+  private readonly kind: Kind;
   private readonly marks: Mark[] = [];
   private readonly times: number[] = [];
   private readonly values: (number | null)[][];
   private plot: uPlot | undefined;
 
-  /** @param text says a value in words */
-  constructor(host: HTMLElement, title: string, lines: readonly Line[], text = short) {
+  constructor(host: HTMLElement, title: string, lines: readonly Line[], kind: Kind) {
     this.host = host;
     this.title = title;
-    this.text = text;
+    this.kind = kind;
     this.lines = lines;
     this.values = lines.map(() => []);
     this.make();
@@ -62,6 +82,9 @@ export class RollingChart {
       ticks: { show: false },
       font: '12px system-ui, sans-serif',
     };
+    // Between two powers of ten there is no line.
+    const filter: uPlot.Axis.Filter = (_u, splits) =>
+      splits.map((value) => (this.kind.byTens && !isPower(value) ? null : value));
     this.plot?.destroy();
     this.plot = new uPlot(
       {
@@ -71,11 +94,19 @@ export class RollingChart {
         padding: [8, 16, 0, 0],
         scales: {
           x: { time: false, range: [-SPAN, 0] },
-          y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.15)] },
+          y: this.kind.byTens
+            ? { distr: 3, range: (_u, min, max) => [powerOf(Math.floor, min, 10), powerOf(Math.ceil, max, 1000)] }
+            : { range: (_u, _min, max) => [0, Math.max(1, max * 1.15)] },
         },
         axes: [
           { ...axis, size: 30, values: (_u, splits) => splits.map((at) => (at === 0 ? 'now' : `${at} s`)) },
-          { ...axis, size: 54, values: (_u, splits) => splits.map(this.text) },
+          {
+            ...axis,
+            size: 54,
+            grid: { ...axis.grid, filter },
+            filter,
+            values: (_u, splits) => splits.map((value) => (value === null ? '' : this.kind.text(value))),
+          },
         ],
         series: [
           {},
@@ -99,10 +130,11 @@ export class RollingChart {
     if (now === undefined) return;
     const style = getComputedStyle(document.documentElement);
     const { ctx, bbox } = plot;
-    for (const { time, colour } of this.marks) {
+    const width = 2 * devicePixelRatio;
+    for (const { time, colour, side } of this.marks) {
       const x = Math.round(plot.valToPos(time - now, 'x', true));
       ctx.fillStyle = style.getPropertyValue(colour).trim();
-      ctx.fillRect(x - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
+      ctx.fillRect(side === 'before' ? x - width : x, bbox.top, width, bbox.height);
     }
   }
 
@@ -132,14 +164,14 @@ export class RollingChart {
   }
 
   /** Marks a moment. @param time seconds. @param colour name of a custom property of the page */
-  mark(time: number, colour: string): void {
-    this.marks.push({ time, colour });
+  mark(time: number, colour: string, side: Mark['side']): void {
+    this.marks.push({ time, colour, side });
   }
 
   /** What the chart says in words. */
   get describe(): string {
     const last = this.values.map((line) => line.at(-1));
-    return `${this.title}: ${this.lines.map(({ label }, i) => `${label} ${last[i] == null ? 'none' : this.text(last[i] as number)}`).join(', ')}`;
+    return `${this.title}: ${this.lines.map(({ label }, i) => `${label} ${last[i] == null ? 'none' : this.kind.text(last[i] as number)}`).join(', ')}`;
   }
 
   clear(): void {

@@ -25,14 +25,21 @@ const { body, documentElement: root } = document;
 
 const tree = new TreeView(element('tree'));
 const rings = new RingsView(element('rings'));
-const throughput = new RollingChart(element('throughput'), 'commands a second', [
-  { label: 'now', colour: '--chart-1' },
-]);
-const latencyLines = [
-  { label: 'median', colour: '--chart-1' },
-  { label: '99th of 100', colour: '--chart-2' },
-];
-const latency = new RollingChart(element('latency'), 'latency', latencyLines, duration);
+const throughput = new RollingChart(
+  element('throughput'),
+  'commands a second',
+  [{ label: 'now', colour: '--chart-1' }],
+  { text: short, byTens: false },
+);
+const latency = new RollingChart(
+  element('latency'),
+  'latency',
+  [
+    { label: 'median', colour: '--chart-1' },
+    { label: '99th of 100', colour: '--chart-2' },
+  ],
+  { text: duration, byTens: true },
+);
 const replicas = new Replicas({
   list: element('replicas'),
   contents: element('contents'),
@@ -150,6 +157,8 @@ async function open(setup: Setup): Promise<void> {
     return;
   }
   last = undefined;
+  // Without what it took to fill the store.
+  if (session !== undefined) recent = new RecentLatency(session.store.handle);
   element<HTMLButtonElement>('race').disabled = false;
   element<HTMLButtonElement>('pause').disabled = false;
   say('running');
@@ -281,7 +290,8 @@ function tick(): void {
 replicas.onEvent = ({ type }: StoreEvent) => {
   const colour = type === 'lost' || type === 'failed' ? '--bad' : type === 'rebuilt' ? '--good' : undefined;
   if (colour === undefined) return;
-  for (const chart of [throughput, latency]) chart.mark(performance.now() / 1000, colour);
+  const side = colour === '--bad' ? 'before' : 'behind';
+  for (const chart of [throughput, latency]) chart.mark(performance.now() / 1000, colour, side);
 };
 
 // --- buttons ----------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ export class Replicas {
     const until = performance.now() + NOTED;
     if (event.type === 'lost') this.dying.delete(event.replica);
     else if (event.type === 'failover') {
-      const text = `took over after ${event.pauseMs.toFixed(0)} ms`;
+      const text = `took over in ${event.pauseMs.toFixed(0)} ms`;
       this.notes.set(event.replica, { state: 'home', text, until });
     } else if (event.type === 'rebuilt') {
       this.notes.set(event.replica, { state: 'ready', text: `was rebuilt in ${event.ms.toFixed(0)} ms`, until });
