@@ -74,8 +74,7 @@ export class RollingChart {
 
   /** Takes the colours of the page as they are now. */
   make(): void {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name: string) => style.getPropertyValue(name).trim();
+    const colour = (name: string) => this.colourOf(name);
     const axis = {
       stroke: colour('--soft'),
       grid: { stroke: colour('--line'), width: 1 },
@@ -125,15 +124,23 @@ export class RollingChart {
     this.plot.root.setAttribute('aria-hidden', 'true');
   }
 
+  /** What a custom property of the page comes to as a colour: of `light-dark()`, the one that counts. */
+  private colourOf(name: string): string {
+    const { host } = this;
+    host.style.color = `var(${name})`;
+    const colour = getComputedStyle(host).color;
+    host.style.color = '';
+    return colour;
+  }
+
   private drawMarks(plot: uPlot): void {
     const now = this.times.at(-1);
     if (now === undefined) return;
-    const style = getComputedStyle(document.documentElement);
     const { ctx, bbox } = plot;
     const width = 2 * devicePixelRatio;
     for (const { time, colour, side } of this.marks) {
       const x = Math.round(plot.valToPos(time - now, 'x', true));
-      ctx.fillStyle = style.getPropertyValue(colour).trim();
+      ctx.fillStyle = this.colourOf(colour);
       ctx.fillRect(side === 'before' ? x - width : x, bbox.top, width, bbox.height);
     }
   }
