@@ -5,15 +5,17 @@ import type { Setup } from './session.ts';
 
 /** One line about each model. */
 export const MODELS: Readonly<Record<ModelName, string>> = {
-  direct: 'No replication: every thread writes the tree itself, under latches.',
-  smr: 'Classic: one stream, one executor, one command after the other.',
-  pipelined: 'One stream; receiving, executing and answering each on a thread.',
-  sdpe: 'One stream; a scheduler finds out what is independent, workers do it in parallel.',
-  'sdpe-pairwise': 'The same, every pair of commands compared.',
-  'execute-verify': 'Execute in parallel on a guess, compare, and undo if the guess was wrong.',
-  psmr: 'P-SMR: groups in parallel; whatever may change the structure stops all of them.',
-  'opt-psmr': 'opt-PSMR: optimistic; only what does not fit into its leaf waits for a sync point.',
-  keyed: 'Each key has its executor; splits are the latches’ business. Never stops for one key.',
+  direct: 'No replicas and no order: every load thread writes the one tree itself, under latches.',
+  smr: 'The classic: one stream, one executor, one command after the other.',
+  pipelined: 'One stream; receiving, executing and answering each have a thread of their own.',
+  sdpe: 'One stream; a scheduler finds out which commands are independent, and a pool executes those in parallel.',
+  'sdpe-pairwise': 'As sdpe, but the scheduler compares each command with every one that waits.',
+  'execute-verify':
+    'Executes batches in parallel on a guess, compares the replicas, and undoes a batch if the guess was wrong.',
+  psmr: 'P-SMR: a stream for each executor; an insert or a delete, which may change the tree’s structure, stops them all.',
+  'opt-psmr':
+    'Optimistic P-SMR: inserts and deletes run in parallel too; only what does not fit into its leaf waits for a sync point.',
+  keyed: 'Each key has its executor, and nodes split in place: no command on one key ever stops the others.',
 };
 
 const BATCHES = [1, 16, 64, 256, 1024];

@@ -1,9 +1,12 @@
 /** The page: it brings its parts together and draws them, one frame after the other. It does nothing for a single command. */
-import { RollingChart, short } from './charts.ts';
+import type { Store, StoreEvent } from 'sabtree';
+import { duration, RollingChart, short } from './charts.ts';
+import { codeOf } from './code.ts';
 import { Controls } from './controls.ts';
 import { ensureIsolation } from './isolation.ts';
 import { bindLookup, Countries } from './lookup.ts';
-import { emptyLanes, race } from './race.ts';
+import { emptyLanes, ROUNDS, race } from './race.ts';
+import { RecentLatency } from './recent-latency.ts';
 import { Replicas } from './replicas.ts';
 import { Session, type Setup } from './session.ts';
 import { onPaletteChange } from './view/palette.ts';
@@ -22,19 +25,32 @@ const { body, documentElement: root } = document;
 
 const tree = new TreeView(element('tree'));
 const rings = new RingsView(element('rings'));
-const throughput = new RollingChart(element('throughput'), 'commands per second', [
-  { label: 'now', colour: '--chart-1' },
-]);
-const latency = new RollingChart(element('latency'), 'latency in microseconds', [
-  { label: 'median', colour: '--chart-1' },
-  { label: '99th of 100', colour: '--chart-2' },
-]);
-const replicas = new Replicas(element('replicas'), element('ledger'), element('events'));
+const throughput = new RollingChart(
+  element('throughput'),
+  'commands a second',
+  [{ label: 'now', colour: '--chart-1' }],
+  { text: short, byTens: false },
+);
+const latency = new RollingChart(
+  element('latency'),
+  'latency',
+  [
+    { label: 'median', colour: '--chart-1' },
+    { label: '99th of 100', colour: '--chart-2' },
+  ],
+  { text: duration, byTens: true },
+);
+const replicas = new Replicas({
+  list: element('replicas'),
+  contents: element('contents'),
+  ledger: element('ledger'),
+  events: element('events'),
+});
 const controls = new Controls(element('form'), element('model-says'), (setup) => void change(setup));
 
 let session: Session | undefined;
+let recent: RecentLatency | undefined;
 let racing = false;
-let busy: Promise<void> = Promise.resolve();
 let pausedByUser = false;
 
 /** Milliseconds: the mean of the last frames' intervals, and of what drawing them took. */
@@ -43,6 +59,8 @@ let drawing = 0;
 let lastFrame = 0;
 
 function frame(now: number): void {
+  // Before anything that may fail: what cannot be drawn once may be drawn the next time.
+  requestAnimationFrame(frame);
   const start = performance.now();
   tree.draw(now);
   rings.draw(now);
@@ -51,7 +69,6 @@ function frame(now: number): void {
   // A tab in the background draws nothing; that gap is no frame.
   if (lastFrame > 0 && now - lastFrame < 1000) interval += (now - lastFrame - interval) * 0.05;
   lastFrame = now;
-  requestAnimationFrame(frame);
 }
 
 const resizes = new ResizeObserver(() => {
@@ -79,25 +96,33 @@ function showPath(): void {
   });
   list.replaceChildren(...crumbs);
 }
-tree.onChange = showPath;
+let told: ReturnType<typeof setTimeout> | undefined;
+tree.onChange = () => {
+  showPath();
+  // Said to those who do not see it when they have moved, and not because the numbers change all the time.
+  clearTimeout(told);
+  told = setTimeout(() => {
+    element('tree-selected').textContent = tree.describeSelected;
+  }, 300);
+};
 
 // --- the store --------------------------------------------------------------------------------------------------------
 
-function trouble(text: string, retry = true): void {
+function trouble(text: string): void {
   const box = element('trouble');
   box.textContent = text;
-  if (retry) {
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.textContent = 'Open a new store';
-    button.addEventListener('click', () => void reopen(controls.setup));
-    box.append(button);
-  }
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = 'Open a new store';
+  button.addEventListener('click', () => void change(controls.setup, true));
+  box.append(button);
   box.hidden = false;
 }
 
 function say(state: string): void {
   body.dataset.state = state;
+  const running = state === 'running';
+  for (const id of ['try-bytes', 'try-kill', 'try-race']) element<HTMLButtonElement>(id).disabled = !running;
 }
 
 function show(replica: number): void {
@@ -111,59 +136,105 @@ function show(replica: number): void {
   });
 }
 
-/** Opens a store as it is wanted, in the place of the one there was. Changes come one after the other. */
-function reopen(setup: Setup): Promise<void> {
-  busy = busy.then(async () => {
-    say('opening');
-    element('trouble').hidden = true;
-    element<HTMLButtonElement>('race').disabled = true;
-    await close();
-    try {
-      session = await Session.open(setup, (message) => trouble(`A load thread has ended: ${message}.`), pausedByUser);
-    } catch (error) {
-      say('failed');
-      trouble(`The store could not be opened: ${(error as Error).message}.`);
-      return;
-    }
-    replicas.follow(session);
-    const shown = element<HTMLSelectElement>('shown');
-    shown.replaceChildren(...session.store.handle.memories.map((_, i) => new Option(`replica ${i}`, String(i))));
-    show(0);
-    rings.show(session.store.handle);
-    element('rings').style.height = `${Math.min(640, Math.max(300, rings.wantedHeight))}px`;
-    last = undefined;
-    body.dataset.commands = '0';
-    throughput.clear();
-    latency.clear();
-    element<HTMLButtonElement>('race').disabled = false;
-    element<HTMLButtonElement>('pause').disabled = false;
-    body.dataset.model = setup.model;
-    say('running');
-  });
-  return busy;
+/** Opens a store in the place of the one there was, shows it, and puts the load on it: so it is seen how it fills. */
+async function open(setup: Setup): Promise<void> {
+  say('opening');
+  element('trouble').hidden = true;
+  element<HTMLButtonElement>('race').disabled = true;
+  await close('A store is being opened');
+  try {
+    session = await Session.open(setup);
+    if (pausedByUser || document.hidden) session.pause();
+    follow(session);
+    await session.start((message) => {
+      // With the store the load ends, and that is said elsewhere.
+      if (session?.store.status().state === 'open') trouble(`A load thread has ended: ${message}.`);
+    });
+  } catch (error) {
+    await close('There is no store');
+    say('failed');
+    trouble(`The store could not be opened: ${(error as Error).message}.`);
+    return;
+  }
+  last = undefined;
+  // Without what it took to fill the store.
+  if (session !== undefined) recent = new RecentLatency(session.store.handle);
+  element<HTMLButtonElement>('race').disabled = false;
+  element<HTMLButtonElement>('pause').disabled = false;
+  say('running');
 }
 
-async function close(): Promise<void> {
+function follow(opened: Session): void {
+  const { store, setup } = opened;
+  replicas.follow(opened);
+  const shown = element<HTMLSelectElement>('shown');
+  shown.replaceChildren(...store.handle.memories.map((_, i) => new Option(`replica ${i}`, String(i))));
+  show(0);
+  rings.show(store.handle);
+  element('rings').style.height = `${Math.min(720, Math.max(300, rings.wantedHeight))}px`;
+  recent = new RecentLatency(store.handle);
+  throughput.clear();
+  latency.clear();
+  body.dataset.commands = '0';
+  body.dataset.model = setup.model;
+  body.dataset.load = Object.values(setup.load).join(' ');
+  element('code').textContent = codeOf(setup);
+  // For everybody who opens the console.
+  (globalThis as { store?: Store }).store = store;
+}
+
+/** @param instead what is said in the places where a store was */
+async function close(instead: string): Promise<void> {
   const before = session;
   session = undefined;
-  tree.show(undefined);
-  rings.show(undefined);
-  replicas.follow(undefined);
+  recent = undefined;
+  tree.show(undefined, instead);
+  rings.show(undefined, instead);
+  replicas.follow(undefined, instead);
+  for (const id of ['rate', 'median', 'entries']) element(id).textContent = '–';
   await before?.close();
 }
 
-/** What the controls say now: a new store, or other work for the one there is. */
-async function change(setup: Setup): Promise<void> {
-  await busy;
-  if (racing) return;
-  const now = session?.setup;
-  const same = (['model', 'executors', 'replicas', 'workers'] as const).every((name) => now?.[name] === setup[name]);
-  if (!same || session === undefined) {
-    await reopen(setup);
-    return;
+/** What is wanted and not there yet; of many choices that are made quickly only the last one counts. */
+let wanted: Setup | undefined;
+let anew = false;
+let settling: Promise<void> | undefined;
+
+/** Has what the controls say: a new store, or other work for the one there is. @param fresh a new store in any case */
+function change(setup: Setup, fresh = false): Promise<void> {
+  wanted = setup;
+  anew ||= fresh;
+  settling ??= settle();
+  return settling;
+}
+
+async function settle(): Promise<void> {
+  // Behind what is done now: `settling` is set before it is cleared.
+  await undefined;
+  try {
+    while (wanted !== undefined && !racing) {
+      const setup = wanted;
+      const now = body.dataset.state === 'running' && !anew ? session : undefined;
+      wanted = undefined;
+      anew = false;
+      if (now !== undefined && sameStore(now.setup, setup)) {
+        now.describe(setup.load);
+        body.dataset.load = Object.values(setup.load).join(' ');
+      } else {
+        await open(setup);
+      }
+    }
+  } finally {
+    settling = undefined;
   }
-  session.describe(setup.load);
-  body.dataset.load = Object.values(setup.load).join(' ');
+}
+
+/** Whether two setups differ in nothing but what the load does. */
+function sameStore(a: Setup, b: Setup): boolean {
+  return (
+    (['model', 'executors', 'replicas', 'workers'] as const).every((name) => a[name] === b[name]) &&
+    a.load.keys === b.load.keys
+  );
 }
 
 // --- numbers ----------------------------------------------------------------------------------------------------------
@@ -183,13 +254,13 @@ function tick(): void {
   const { store } = session;
   const now = performance.now() / 1000;
   const { commands } = session;
+  const { p50, p99 } = recent?.look() ?? {};
   if (last !== undefined) {
     const rate = (commands - last.commands) / (now - last.time);
-    const { p50, p99 } = store.stats().latency;
     throughput.push(now, [rate]);
     latency.push(now, [p50, p99]);
     element('rate').textContent = short(Math.round(rate));
-    element('median').textContent = p50 === undefined ? '–' : `${short(p50)} µs`;
+    element('median').textContent = p50 === undefined ? '–' : duration(p50);
   }
   last = { time: now, commands };
   body.dataset.commands = String(commands);
@@ -204,7 +275,7 @@ function tick(): void {
   body.dataset.agree = String(replicas.agree);
   if (ticks % 4 === 0) {
     void replicas.ask();
-    // Screen readers hear of it at most once a second, and only if something else is to be said.
+    // What screen readers find; what they are told by themselves is what happened, and what one selected.
     for (const [id, text] of [
       ['tree-says', tree.describe],
       ['rings-says', rings.describe],
@@ -215,6 +286,13 @@ function tick(): void {
     }
   }
 }
+
+replicas.onEvent = ({ type }: StoreEvent) => {
+  const colour = type === 'lost' || type === 'failed' ? '--bad' : type === 'rebuilt' ? '--good' : undefined;
+  if (colour === undefined) return;
+  const side = colour === '--bad' ? 'before' : 'behind';
+  for (const chart of [throughput, latency]) chart.mark(performance.now() / 1000, colour, side);
+};
 
 // --- buttons ----------------------------------------------------------------------------------------------------------
 
@@ -250,6 +328,7 @@ function bindButtons(): void {
   element('zoom-home').addEventListener('click', () => tree.home());
   element('shown').addEventListener('change', () => show(Number(element<HTMLSelectElement>('shown').value)));
   element('race').addEventListener('click', () => void startRace());
+  bindTries();
   // Nobody looks: the load has its rest, and goes on when somebody does.
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) session?.pause();
@@ -257,50 +336,86 @@ function bindButtons(): void {
   });
 }
 
+/** What somebody who has just come may do first: each button does it, where it is seen. */
+function bindTries(): void {
+  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
+  const bring = (selector: string) => document.querySelector(selector)?.scrollIntoView({ behavior, block: 'nearest' });
+  element('try-bytes').addEventListener('click', () => {
+    bring('section.tree');
+    element('tree').focus({ preventScroll: true });
+    tree.dive();
+  });
+  element('try-kill').addEventListener('click', () => {
+    bring('section.replicas');
+    if (!replicas.killHome()) replicas.tell('not with a single copy: choose two replicas or more');
+  });
+  element('try-race').addEventListener('click', () => {
+    bring('section.race');
+    element('race').focus({ preventScroll: true });
+    if (!racing) void startRace();
+  });
+  element('try-lookup').addEventListener('click', () => {
+    bring('section.lookup');
+    element('ip').focus({ preventScroll: true });
+  });
+}
+
 async function startRace(): Promise<void> {
   const button = element<HTMLButtonElement>('race');
   if (racing) {
     racing = false;
-    button.disabled = true;
+    button.setAttribute('aria-disabled', 'true');
+    button.textContent = 'Stopping…';
     return;
   }
+  if (button.getAttribute('aria-disabled') === 'true') return;
   racing = true;
-  await busy;
+  await settling;
   say('racing');
   button.textContent = 'Stop';
   controls.enabled = false;
   const bar = element<HTMLProgressElement>('race-progress');
+  const says = element('race-says');
   bar.hidden = false;
-  await close();
+  says.hidden = true;
+  const waits = 'The models race. Nothing is drawn meanwhile, so that drawing holds none of them up.';
+  await close('The models race.');
+  element<HTMLButtonElement>('pause').disabled = true;
   const result = await race(element('race-bars'), controls.setup, {
-    progress: (done, what) => {
+    progress: (done, model, round) => {
       bar.value = done;
-      bar.textContent = what;
-      body.dataset.race = what;
+      body.dataset.race = model;
+      const text = `Round ${round} of ${ROUNDS}: ${model}. ${waits}`;
+      tree.show(undefined, text);
+      rings.show(undefined, text);
     },
     stopped: () => !racing,
   }).catch((error: Error) => `The race has ended: ${error.message}`);
-  element('race-says').textContent = result;
+  says.textContent = result;
+  says.hidden = false;
   bar.hidden = true;
   racing = false;
   controls.enabled = true;
   button.textContent = 'Start';
-  await reopen(controls.setup);
+  button.removeAttribute('aria-disabled');
+  await change(controls.setup, true);
 }
 
 // --- begin ------------------------------------------------------------------------------------------------------------
 
 async function begin(): Promise<void> {
+  element('code').textContent = codeOf(controls.setup);
   const isolated = await ensureIsolation((html) => {
     const box = element('explanation');
     box.innerHTML = html;
     box.hidden = false;
-    (document.querySelector('main') as HTMLElement).hidden = true;
+    for (const place of document.querySelectorAll<HTMLElement>('main, .strip')) place.hidden = true;
     say('not isolated');
   });
   if (!isolated) return;
   const cores = navigator.hardwareConcurrency;
-  element('race-machine').textContent = `Here: ${cores} processor${cores === 1 ? '' : 's'}.`;
+  element('race-machine').textContent =
+    `Here: ${cores} processor${cores === 1 ? '' : 's'}${cores < 4 ? '; with so few, executing in parallel gains little' : ''}.`;
   bindButtons();
   emptyLanes(element('race-bars'));
   requestAnimationFrame(frame);
@@ -311,7 +426,7 @@ async function begin(): Promise<void> {
       element('ip-answer').textContent = `The table did not come: ${error.message}`;
     },
   );
-  await reopen(controls.setup);
+  await change(controls.setup, true);
 }
 
 void begin();

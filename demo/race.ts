@@ -4,15 +4,15 @@ import { short } from './charts.ts';
 import { Session, type Setup } from './session.ts';
 
 /** Rounds; in every second one the models come the other way about. */
-const ROUNDS = 2;
+export const ROUNDS = 2;
 /** Milliseconds of a run, and before it, so that everything is warm. */
 const RUN = 1200;
 const WARM = 300;
 
 /** What to do while it runs. */
 export interface RaceHooks {
-  /** Parts done, 0 to 1, and what is run now. */
-  progress(done: number, what: string): void;
+  /** Parts done, 0 to 1, and what runs now: which model, in which round. */
+  progress(done: number, model: ModelName, round: number): void;
   /** Whether to stop. */
   stopped(): boolean;
 }
@@ -21,8 +21,9 @@ const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Commands per second of one model, in a store of its own. */
 async function run(setup: Setup): Promise<number> {
-  const session = await Session.open(setup, () => {});
+  const session = await Session.open(setup);
   try {
+    await session.start(() => {});
     await wait(WARM);
     const before = session.commands;
     const start = performance.now();
@@ -42,18 +43,26 @@ function median(values: readonly number[]): number {
 /** One model's line. */
 class Lane {
   readonly rates: number[] = [];
+  private readonly line: HTMLElement;
   private readonly bar: HTMLElement;
   private readonly track: HTMLElement;
   private readonly number: HTMLElement;
 
   constructor(list: HTMLElement, model: ModelName) {
     const line = document.createElement('li');
-    line.innerHTML = `<span></span><div class="track"><div class="bar" style="width: 0"></div></div><output>–</output>`;
+    line.innerHTML = `<span></span><div class="track"><div class="bar" style="width: 0"></div></div><span class="rate">–</span>`;
     (line.firstElementChild as HTMLElement).textContent = model;
+    this.line = line;
     this.track = line.querySelector('.track') as HTMLElement;
     this.bar = line.querySelector('.bar') as HTMLElement;
-    this.number = line.querySelector('output') as HTMLElement;
+    this.number = line.querySelector('.rate') as HTMLElement;
     list.append(line);
+  }
+
+  /** Whether this model runs now. */
+  set runs(yes: boolean) {
+    if (yes) this.line.setAttribute('aria-current', 'true');
+    else this.line.removeAttribute('aria-current');
   }
 
   get median(): number {
@@ -87,12 +96,27 @@ export async function race(list: HTMLElement, setup: Setup, hooks: RaceHooks): P
   const runs = Array.from({ length: ROUNDS }, (_, i) => (i % 2 === 0 ? modelNames : [...modelNames].reverse())).flat();
   for (const [i, model] of runs.entries()) {
     if (hooks.stopped()) break;
-    hooks.progress(i / runs.length, model);
-    const replicas = model === 'direct' ? 1 : setup.replicas;
-    lanes.get(model)?.rates.push(await run({ ...setup, model, replicas }));
+    hooks.progress(i / runs.length, model, 1 + Math.floor(i / modelNames.length));
+    const lane = lanes.get(model) as Lane;
+    lane.runs = true;
+    try {
+      lane.rates.push(await run({ ...setup, model, replicas: model === 'direct' ? 1 : setup.replicas }));
+    } finally {
+      lane.runs = false;
+    }
     const most = Math.max(...[...lanes.values()].flatMap(({ rates }) => rates));
-    for (const lane of lanes.values()) lane.draw(most);
+    for (const each of lanes.values()) each.draw(most);
   }
-  const order = [...lanes].filter(([, { median }]) => median > 0).sort(([, a], [, b]) => b.median - a.median);
-  return order.map(([model, { median }]) => `${model} ${short(median)} per second`).join(', ');
+  return resultOf([...lanes].map(([model, { median }]) => [model, median]));
+}
+
+/** What came out, in words: the models that keep replicas in the order of their rates; direct is no match for them. */
+export function resultOf(rates: readonly (readonly [ModelName, number])[]): string {
+  const ran = rates.filter(([model, rate]) => rate > 0 && model !== 'direct').sort(([, a], [, b]) => b - a);
+  if (ran.length === 0) return 'Stopped before a model with replicas had run.';
+  const stopped = ran.length < modelNames.length - 1 ? 'Stopped. Of those that have run' : 'Of the models';
+  const [[first, most], ...others] = ran.map(([model, rate]) => [model, short(Math.round(rate))] as const);
+  const rest = others.map(([model, rate]) => `${model} ${rate}`).join(', ');
+  const order = rest === '' ? '' : `, before ${rest}`;
+  return `${stopped} with replicas ${first} was the fastest: ${most} commands a second${order}.`;
 }

@@ -1,47 +1,75 @@
 /** The replicas: how each is, its content's digest, and buttons that end its threads. */
 import type { ReplicaDigest, StoreEvent } from 'sabtree';
-import type { Audit, Session } from './session.ts';
+import type { Session } from './session.ts';
 
 const STATES = {
   home: 'is home: it answers',
   ready: 'is ready to take over',
+  dying: 'is being killed…',
   rebuilding: 'is being rebuilt',
   lost: 'is lost',
 } as const;
 
+/** Milliseconds for which a replica's row says what has happened to it. */
+const NOTED = 8000;
+
+/** Where it is shown. */
+export interface ReplicaPlaces {
+  readonly list: HTMLElement;
+  /** Whether the contents are equal. */
+  readonly contents: HTMLElement;
+  /** What became of what was answered. */
+  readonly ledger: HTMLElement;
+  readonly events: HTMLElement;
+}
+
 /** Shows replicas. */
 export class Replicas {
-  private readonly list: HTMLElement;
-  private readonly ledger: HTMLElement;
-  private readonly events: HTMLElement;
+  /** Called with each event of the store. */
+  onEvent?: (event: StoreEvent) => void;
+  private readonly places: ReplicaPlaces;
   private session: Session | undefined;
   private digests: readonly ReplicaDigest[] = [];
   private asking = false;
   private begun = 0;
+  /** Replicas whose threads were told to end, and live on for a moment. */
+  private readonly dying = new Set<number>();
+  /** What has just happened to a replica, to be said for a while instead of its state. */
+  private readonly notes = new Map<number, { readonly state: string; readonly text: string; readonly until: number }>();
 
-  constructor(list: HTMLElement, ledger: HTMLElement, events: HTMLElement) {
-    this.list = list;
-    this.ledger = ledger;
-    this.events = events;
+  constructor(places: ReplicaPlaces) {
+    this.places = places;
   }
 
-  /** Shows those of a session from now on. */
-  follow(session: Session | undefined): void {
+  /** Shows those of a session from now on. @param instead what is said while there is none */
+  follow(session: Session | undefined, instead = '–'): void {
+    const { list, contents, ledger, events } = this.places;
     this.session = session;
     this.digests = [];
-    this.list.replaceChildren();
-    this.ledger.textContent = '–';
-    delete this.ledger.dataset.lost;
+    this.dying.clear();
+    this.notes.clear();
+    list.replaceChildren();
+    judge(contents, instead);
+    judge(ledger, '–');
+    events.replaceChildren();
     if (session === undefined) return;
-    this.events.replaceChildren();
     this.begun = performance.now();
+    const { replicas, model } = session.setup;
+    const { threads } = session.store.stats();
     this.tell(
-      `a store of ${session.setup.replicas} × ${session.store.stats().threads} threads, model ${session.setup.model}`,
+      threads === 0
+        ? `a store of the model ${model}: one tree, no threads of its own`
+        : `a store of the model ${model}: ${replicas} × ${threads} threads`,
     );
     session.onEvent((event) => {
-      if (this.session === session) this.tell(textOf(event));
+      if (this.session !== session) return;
+      this.tell(textOf(event));
+      this.note(event);
+      this.update();
+      this.onEvent?.(event);
     });
-    for (const { replica } of session.store.status().replicas) this.list.append(this.row(session, replica));
+    for (const { replica } of session.store.status().replicas) list.append(this.row(session, replica));
+    this.update();
   }
 
   private row(session: Session, replica: number): HTMLElement {
@@ -50,65 +78,116 @@ export class Replicas {
     (row.querySelector('b') as HTMLElement).textContent = `Replica ${replica}`;
     const kills = row.querySelector('.kills') as HTMLElement;
     const { threads } = session.store.stats();
-    const button = (text: string, label: string, act: () => Promise<void>) => {
+    const button = (text: string, label: string, thread?: number) => {
       const made = document.createElement('button');
       made.type = 'button';
       made.textContent = text;
       made.setAttribute('aria-label', label);
       made.addEventListener('click', () => {
-        made.disabled = true;
-        this.tell(`${label}…`);
-        void act().catch((error: Error) => this.tell(error.message));
+        if (made.getAttribute('aria-disabled') !== 'true') this.kill(session, replica, label, thread);
       });
       kills.append(made);
     };
     if (threads === 0) return row;
-    button('Kill replica', `Kill replica ${replica}`, () => session.store.kill(replica));
-    if (threads > 1) {
-      button('Kill an executor', `Kill an executor of replica ${replica}`, () =>
-        session.store.kill(replica, threads - 1),
-      );
-    }
+    button('Kill replica', `Kill replica ${replica}`);
+    if (threads > 1) button('Kill an executor', `Kill an executor of replica ${replica}`, threads - 1);
     return row;
+  }
+
+  private kill(session: Session, replica: number, label: string, thread: number | undefined): void {
+    this.dying.add(replica);
+    this.tell(`${label}…`);
+    this.update();
+    session.store
+      .kill(replica, thread)
+      .catch((error: Error) => this.tell(error.message))
+      .finally(() => {
+        if (this.session === session) this.dying.delete(replica);
+      });
+  }
+
+  /** Kills the replica that answers. @returns false if that would be the end of the store, or there is none */
+  killHome(): boolean {
+    const { session } = this;
+    if (session === undefined) return false;
+    const { replicas } = session.store.status();
+    const home = replicas.find(({ state }) => state === 'home');
+    if (home === undefined || !replicas.some(({ state }) => state === 'ready')) return false;
+    if (!this.dying.has(home.replica)) this.kill(session, home.replica, `Kill replica ${home.replica}`, undefined);
+    return true;
   }
 
   /** Adds a line to what has happened. */
   tell(text: string): void {
+    const { events } = this.places;
     const line = document.createElement('li');
     const time = document.createElement('time');
     time.textContent = `${((performance.now() - this.begun) / 1000).toFixed(1)} s`;
-    line.append(time, text);
-    this.events.append(line);
-    while (this.events.children.length > 50) this.events.firstElementChild?.remove();
-    this.events.scrollTop = this.events.scrollHeight;
+    line.append(time, ' ', text);
+    events.append(line);
+    while (events.children.length > 50) events.firstElementChild?.remove();
+    events.scrollTop = events.scrollHeight;
+  }
+
+  private note(event: StoreEvent): void {
+    const until = performance.now() + NOTED;
+    if (event.type === 'lost') this.dying.delete(event.replica);
+    else if (event.type === 'failover') {
+      const text = `took over in ${event.pauseMs.toFixed(0)} ms`;
+      this.notes.set(event.replica, { state: 'home', text, until });
+    } else if (event.type === 'rebuilt') {
+      this.notes.set(event.replica, { state: 'ready', text: `was rebuilt in ${event.ms.toFixed(0)} ms`, until });
+    }
   }
 
   /** Brings everything up to date; a few times a second. */
   update(): void {
-    const { session } = this;
+    const { session, dying, notes } = this;
     if (session === undefined) return;
-    const { replicas } = session.store.status();
+    const now = performance.now();
+    const { replicas, state: open } = session.store.status();
     for (const { replica, state } of replicas) {
-      const row = this.list.children[replica] as HTMLElement;
-      row.dataset.state = state;
-      (row.querySelector('span') as HTMLElement).textContent = STATES[state];
-      const digest = this.digests.find((one) => one.replica === replica);
+      const row = this.places.list.children[replica] as HTMLElement;
+      const alive = state === 'home' || state === 'ready';
+      const shown = alive && dying.has(replica) ? 'dying' : state;
+      row.dataset.state = shown;
+      const note = notes.get(replica);
+      const fresh = note !== undefined && note.state === shown && note.until > now;
+      (row.querySelector('span') as HTMLElement).textContent = fresh ? note.text : STATES[shown];
+      const digest = alive ? this.digests.find((one) => one.replica === replica) : undefined;
       (row.querySelector('code') as HTMLElement).textContent =
         digest === undefined ? 'digest –' : `digest ${digest.digest.toString(16).padStart(16, '0')}`;
-      for (const button of row.querySelectorAll('button')) button.disabled = state === 'lost' || state === 'rebuilding';
+      // Not `disabled`, which would take the focus away from somebody who kills by the keyboard.
+      for (const button of row.querySelectorAll('button')) {
+        button.setAttribute('aria-disabled', String(shown !== 'home' && shown !== 'ready'));
+      }
     }
-    this.show(session.audit());
+    this.compare();
+    this.audit(session, open === 'failed');
   }
 
-  private show({ answered, checked, lost }: Audit): void {
+  private compare(): void {
+    const { contents } = this.places;
+    const n = this.digests.length;
+    if (n < 2) judge(contents, n === 0 ? '–' : 'One copy: there is none to compare it with.');
+    else if (this.agree) judge(contents, `${n} copies, equal: the same digest at the same place of the order.`, 'good');
+    else judge(contents, 'The copies differ.', 'bad');
+  }
+
+  private audit(session: Session, ended: boolean): void {
+    const { ledger } = this.places;
     const number = (n: number) => n.toLocaleString('en');
-    this.ledger.dataset.lost = String(lost);
-    this.ledger.dataset.answered = String(answered);
-    this.ledger.toggleAttribute('data-bad', lost > 0);
-    this.ledger.textContent =
-      answered === 0
-        ? 'Nothing was written into the ledger yet.'
-        : `Ledger: ${number(answered)} writes answered, the last ${number(checked)} looked up, ${number(lost)} lost.`;
+    const { answered, checked, lost } = session.audit();
+    ledger.dataset.answered = String(answered);
+    // Where no copy is left, everything is lost, whatever the memory still holds.
+    ledger.dataset.lost = String(ended ? answered : lost);
+    if (ended) judge(ledger, `All is lost, ${number(answered)} batches of answered writes.`, 'bad');
+    else if (answered === 0) judge(ledger, 'Nothing was answered yet.');
+    else {
+      const found = lost === 0 ? 'all found' : `${number(lost)} lost`;
+      const text = `${number(answered)} batches answered; a write of each of the last ${number(checked)} looked up: ${found}.`;
+      judge(ledger, text, lost === 0 ? 'good' : 'bad');
+    }
   }
 
   /** Asks all replicas for their digest at one place of the order; nothing if the last question is still under way. */
@@ -132,11 +211,18 @@ export class Replicas {
   }
 }
 
+/** Says something, and whether it is good or bad. */
+function judge(place: HTMLElement, text: string, verdict?: 'good' | 'bad'): void {
+  if (place.textContent !== text) place.textContent = text;
+  place.toggleAttribute('data-good', verdict === 'good');
+  place.toggleAttribute('data-bad', verdict === 'bad');
+}
+
 /** An event in words. */
 function textOf(event: StoreEvent): string {
   switch (event.type) {
     case 'lost':
-      return `replica ${event.replica}${event.home ? ', the home one,' : ''} is lost: ${event.reason}`;
+      return `replica ${event.replica}${event.home ? ', which answered,' : ''} is lost: ${event.reason}`;
     case 'failover':
       return `replica ${event.replica} took over after ${event.pauseMs.toFixed(1)} ms`;
     case 'rebuilt':

@@ -59,8 +59,8 @@ export class Session {
     this.load = setup.load;
   }
 
-  /** Opens a store and puts the load on it. @param failed told of a worker that failed */
-  static async open(setup: Setup, failed: (message: string) => void, paused = false): Promise<Session> {
+  /** Opens a store. `start` puts the load on it. */
+  static async open(setup: Setup): Promise<Session> {
     const { model, executors, replicas } = setup;
     const store = await open({
       key: 'u32',
@@ -72,18 +72,11 @@ export class Session {
       ...(model !== 'direct' && { replicas }),
       stallTimeout: 8000,
     });
-    const session = new Session(store, setup);
-    if (paused) session.pause();
-    try {
-      await session.start(failed);
-    } catch (error) {
-      await session.close();
-      throw error;
-    }
-    return session;
+    return new Session(store, setup);
   }
 
-  private async start(failed: (message: string) => void): Promise<void> {
+  /** Starts the load; its first worker fills the store. Resolves when all are at work. @param failed told of one that fails later */
+  async start(failed: (message: string) => void): Promise<void> {
     const ready: Promise<void>[] = [];
     for (let worker = 0; worker < this.setup.workers; worker++) {
       const thread = new Worker(new URL('./load-worker.ts', import.meta.url), {
@@ -91,13 +84,16 @@ export class Session {
         name: `load ${worker}`,
       });
       this.threads.push(thread);
+      let works = false;
       ready.push(
         new Promise((resolve, reject) => {
           thread.addEventListener('message', ({ data }) => {
-            if (data.type === 'ready') resolve();
-            else if (data.type === 'failed') {
+            if (data.type === 'ready') {
+              works = true;
+              resolve();
+            } else if (data.type === 'failed') {
               reject(new Error(data.message));
-              if (!this.ended) failed(`${data.code ?? 'a worker'}: ${data.message}`);
+              if (works && !this.ended) failed(`${data.code ?? 'a worker'}: ${data.message}`);
             }
           });
           thread.addEventListener('error', ({ message }) => reject(new Error(message)));

@@ -1,5 +1,5 @@
 /** One node from inside: its header, its slots, its bytes. */
-import { NODE_COUNT, NODE_KEYS, NODE_LEVEL } from '../../layout/node.ts';
+import { NODE_COUNT, NODE_KEYS, NODE_LEVEL, VERSION_COUNT_SHIFT, VERSION_OWNER_SHIFT } from '../../layout/node.ts';
 import { type Brush, CODE, count, LARGE_CODE, TEXT } from './brush.ts';
 import { changesOf, isLatched, type NodeCopy, type TreeBytes, writerOf } from './tree-bytes.ts';
 import type { Box } from './tree-layout.ts';
@@ -21,6 +21,12 @@ export function fieldsOf(bytes: TreeBytes, level: number, entries: number): Fiel
   if (level > 0) mark(bytes.branchChildren, bytes.branchChildren + (entries + 1) * 4, 'children');
   else mark(bytes.leafValues, bytes.leafValues + entries * bytes.valueSize, 'values');
   return fields;
+}
+
+/** The 64 bits of a version word in hexadecimal: the count of changes, then writer and latch. */
+export function wordOf({ low, high }: { readonly low: number; readonly high: number }): string {
+  const digits = (word: number) => (word >>> 0).toString(16).padStart(8, '0');
+  return `${digits(high)}${digits(low).slice(0, 4)} ${digits(low).slice(4)}`;
 }
 
 const CELL_HEIGHT = 38;
@@ -81,6 +87,12 @@ export class Anatomy {
     return true;
   }
 
+  /** What is shown of it. @param deep whether that is the bytes */
+  titleOf(deep: boolean): string {
+    if (deep) return `All ${count(this.bytes.nodeSize)} bytes of the node`;
+    return this.level > 0 ? 'Children, and from which key on' : 'Keys, and the values below them';
+  }
+
   /** Most that can be scrolled in a panel of that height. */
   limit(height: number): void {
     this.scroll = Math.max(0, Math.min(this.scroll, this.contentHeight - height + 16));
@@ -131,11 +143,13 @@ export class Anatomy {
     const colour = palette.writers[writers.colourOf[writer & 255]];
     const capacity = copy.level === 0 ? bytes.leafCapacity : bytes.branchCapacity;
     const of = bytes.slotted ? '' : ` of ${capacity}`;
+    const bits = (from: number, to: number) => (brush.isNarrow ? '' : `bits ${from}–${to}: `);
     const cells: [name: string, value: string, colour: string, bar: string][] = [
-      ['version: changes', count(changesOf(copy.low, copy.high)), palette.ink, palette.header],
-      ['version: last writer', writers.nameOf(writer), palette.ink, colour],
+      ['version word', wordOf(copy), palette.ink, palette.header],
+      [`${bits(VERSION_COUNT_SHIFT, 63)}changes`, count(changesOf(copy.low, copy.high)), palette.ink, palette.header],
+      [`${bits(VERSION_OWNER_SHIFT, VERSION_COUNT_SHIFT - 1)}last writer`, writers.nameOf(writer), palette.ink, colour],
       [
-        'version: latch',
+        brush.isNarrow ? 'latch' : 'bit 0: latch',
         this.latched ? '1 · being written' : '0 · free',
         this.latched ? palette.alarm : palette.ink,
         palette.header,

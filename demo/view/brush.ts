@@ -36,18 +36,26 @@ export class Brush {
     this.renewColours();
     this.stop = onPaletteChange(() => this.renewColours());
     this.resize();
+    this.clear();
   }
 
-  /** Takes the size that the page gives the canvas. */
-  resize(): void {
+  /** Takes the size that the page gives the canvas. @returns whether that empties it */
+  resize(): boolean {
     const { canvas } = this;
     const ratio = Math.min(3, devicePixelRatio || 1);
     this.width = Math.max(1, canvas.clientWidth);
     this.height = Math.max(1, canvas.clientHeight);
     const width = Math.round(this.width * ratio);
     const height = Math.round(this.height * ratio);
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
+    if (canvas.width === width && canvas.height === height) return false;
+    canvas.width = width;
+    canvas.height = height;
+    return true;
+  }
+
+  /** Whether there is only the width of a phone. */
+  get isNarrow(): boolean {
+    return this.width < 480;
   }
 
   /** Begins a frame. */
@@ -122,6 +130,44 @@ export class Brush {
     if (size > width - 4) return false;
     this.text(text, x + (width - size) / 2, y, colour, font);
     return true;
+  }
+
+  /** Text in the middle of the canvas, in as many lines as it takes. */
+  inLines(text: string, colour: string, font: string): void {
+    const lines: string[] = [];
+    for (const word of text.split(' ')) {
+      const longer = `${lines[lines.length - 1] ?? ''} ${word}`;
+      if (lines.length > 0 && this.measure(longer, font) <= Math.min(this.width - 24, 460)) {
+        lines[lines.length - 1] = longer;
+      } else {
+        lines.push(word);
+      }
+    }
+    lines.forEach((line, i) => {
+      this.inBox(line, 0, this.height / 2 + (i - (lines.length - 1) / 2) * 20, this.width, colour, font);
+    });
+  }
+
+  /** What colours stand for, in lines that wrap. */
+  keys(left: number, y: number, keys: readonly (readonly [text: string, colour: string])[]): void {
+    const { context, palette } = this;
+    let x = left;
+    let at = y;
+    for (const [text, colour] of keys) {
+      const size = this.measure(text, TEXT) + 30;
+      if (x > left && x + size - 12 > this.width) {
+        x = left;
+        at += 17;
+      }
+      context.lineWidth = 1;
+      context.fillStyle = colour;
+      context.strokeStyle = palette.line;
+      this.rounded(x, at - 5, 10, 10, 3);
+      context.fill();
+      context.stroke();
+      this.text(text, x + 15, at, palette.muted);
+      x += size;
+    }
   }
 
   /** As much of a text as fits. */

@@ -28,6 +28,7 @@ export class RingsView {
   private readonly brush: Brush;
   private model: RingsModel | undefined;
   private handle: StoreHandle | undefined;
+  private instead = '';
   private turning: Turning[] = [];
   /** By thread: what it did in each of the last frames. */
   private history: Uint8Array[] = [];
@@ -38,9 +39,10 @@ export class RingsView {
     this.brush = new Brush(canvas);
   }
 
-  /** Shows another store, or none. */
-  show(handle: StoreHandle | undefined): void {
+  /** Shows another store, or none. @param instead what is said then */
+  show(handle: StoreHandle | undefined, instead = 'No store yet'): void {
     this.handle = handle;
+    this.instead = instead;
     this.model = handle && new RingsModel(handle);
     const rings = this.model?.rings ?? [];
     this.turning = rings.map(({ readers }) => ({
@@ -53,8 +55,9 @@ export class RingsView {
     this.historyAt = 0;
   }
 
+  /** Takes the size that the page gives the canvas. It is empty then, and so drawn before it can be seen. */
   resize(): void {
-    this.brush.resize();
+    if (this.brush.resize()) this.draw(this.before);
   }
 
   /** Takes its listeners away. */
@@ -70,7 +73,7 @@ export class RingsView {
     const { rows } = gridOf(model.rings.length, brush.width, 0);
     const threads = 48 + Math.min(MAX_THREADS_SHOWN, model.streams.shape.executors) * THREAD_ROW;
     // So that the threads get all of their part, too.
-    return Math.ceil(Math.max(44 + rows * (rows <= 2 ? 104 : 78) + threads, threads / 0.45));
+    return Math.ceil(Math.max(this.titleHeight + rows * (rows <= 2 ? 108 : 64) + threads, threads / 0.45));
   }
 
   private get shownThreads(): number {
@@ -80,6 +83,11 @@ export class RingsView {
     return Math.max(0, Math.min(MAX_THREADS_SHOWN, threads, fit));
   }
 
+  /** Height of the title and the key below it. */
+  private get titleHeight(): number {
+    return this.brush.isNarrow ? 80 : 48;
+  }
+
   private get threadsHeight(): number {
     return this.shownThreads === 0 ? 0 : 48 + this.shownThreads * THREAD_ROW;
   }
@@ -87,8 +95,9 @@ export class RingsView {
   /** One sentence. */
   get describe(): string {
     const { model, handle } = this;
-    if (model === undefined || handle === undefined) return 'No store is shown.';
-    if (model.rings.length === 0) return `The model ${handle.model} has no rings: clients work on the tree themselves.`;
+    if (model === undefined || handle === undefined) return this.instead;
+    if (model.rings.length === 0)
+      return `The model ${handle.model} has no rings: the load threads work on the tree themselves.`;
     const deepest = model.rings.reduce((a, b) => (b.deepest > a.deepest ? b : a));
     const full = model.rings.filter((ring) => ring.full).map(({ group }) => group);
     const lost = deepest.readers.filter(({ state }) => state === 'lost').map(({ replica }) => replica);
@@ -111,13 +120,13 @@ export class RingsView {
     const elapsed = Math.min(100, Math.max(1, now - this.before));
     this.before = now;
     if (model === undefined || model.rings.length === 0) {
-      const text = model === undefined ? 'No store yet' : 'No rings: clients work on the tree themselves';
-      brush.inBox(text, 0, brush.height / 2, brush.width, brush.palette.muted, BOLD);
+      const text = model === undefined ? this.instead : 'No rings: the load threads work on the tree themselves.';
+      brush.inLines(text, brush.palette.muted, BOLD);
       return;
     }
     model.look(now);
     this.turn(model, elapsed, now);
-    const top = brush.width < 480 ? 42 : 26;
+    const top = this.titleHeight;
     this.drawTitle(model);
     const height = brush.height - top - this.threadsHeight;
     const { columns, cell } = gridOf(model.rings.length, brush.width, height);
@@ -164,10 +173,16 @@ export class RingsView {
     const { brush, handle } = this;
     const { palette, width } = brush;
     const title = `${counted(model.rings.length, 'group ring')} · ${handle?.model ?? ''}`;
-    const text = `${count(model.syncRate)} sync points/s, the newest is number ${count(model.syncNumber)}`;
-    const left = width < 480 ? 8 : 8 + brush.measure(title, BOLD) + 14;
+    const text = `${count(model.syncRate)} sync points/s · newest: ${count(model.syncNumber)}`;
+    const left = brush.isNarrow ? 8 : 8 + brush.measure(title, BOLD) + 14;
     brush.text(brush.fit(title, width - 16, BOLD), 8, 13, palette.ink, BOLD);
-    brush.text(brush.fit(text, width - left - 8, TEXT), left, width < 480 ? 30 : 13, palette.muted);
+    brush.text(brush.fit(text, width - left - 8, TEXT), left, brush.isNarrow ? 30 : 13, palette.muted);
+    brush.keys(8, brush.isNarrow ? 49 : 34, [
+      ['waits for the home replica', palette.keys],
+      ...((handle?.memories.length ?? 1) > 1 ? [['for another one', palette.values] as const] : []),
+      ['kept free', palette.line],
+      ['sync point', palette.merge],
+    ]);
   }
 
   private readerColour(reader: Reader): string {
@@ -215,10 +230,12 @@ export class RingsView {
     const room = height - 26;
     const pitch = Math.min(26, room / ring.readers.length);
     const words = pitch >= 22;
+    // Words below the group's name have some air above them, if there is any.
+    const first = y + 22 + Math.max(0, Math.min(6, room - pitch * ring.readers.length));
     ring.readers.forEach((reader, i) => {
-      this.drawLane(model, ring, reader, turning.depths[i], left, right, y + 22 + i * pitch, pitch, words);
+      this.drawLane(model, ring, reader, turning.depths[i], left, right, first + i * pitch, pitch, words);
     });
-    const tops = ring.readers.map((_, i) => y + 22 + i * pitch + (words ? 15 : 0));
+    const tops = ring.readers.map((_, i) => first + i * pitch + (words ? 15 : 0));
     this.drawMarkers(model, ring, left, right, tops, words ? 6 : Math.max(3, pitch - 3));
   }
 
@@ -234,6 +251,8 @@ export class RingsView {
   ): void {
     const { brush } = this;
     const { palette, context } = brush;
+    // There is no room for it, or the page has none yet.
+    if (radius < 8) return;
     const angle = turning.angle - Math.PI / 2;
     const turnOf = (slots: number) => (slots / model.capacity) * 2 * Math.PI;
     const thick = Math.max(3, Math.min(7, (radius * 0.5) / ring.readers.length));
@@ -382,11 +401,11 @@ export class RingsView {
       .slice(0, this.shownThreads);
     if (threads.length === 0) return;
     const names = Math.max(...threads.map(({ name }) => brush.measure(name, TEXT))) + 22;
-    const numbers = brush.width < 480 ? 0 : 170;
+    const numbers = brush.isNarrow ? 0 : 170;
     const left = 8 + names;
     const width = brush.width - left - 14 - numbers;
     brush.text(
-      brush.fit(`threads of replica ${shown}, the last ${count(HISTORY)} frames`, brush.width - 16, TEXT),
+      brush.fit(`threads of replica ${shown} in the last ${count(HISTORY)} frames`, brush.width - 16, TEXT),
       8,
       y + 8,
       palette.muted,
@@ -420,22 +439,11 @@ export class RingsView {
       }
     });
     const below = y + 18 + threads.length * THREAD_ROW + 12;
-    context.lineWidth = 1;
-    let x = 8;
-    const keys: [string, string][] = [
+    brush.keys(8, below, [
       ['works', palette.writers[colourNumber(0)]],
       ['waits at a sync point', palette.merge],
       ['sleeps', palette.surface],
-    ];
-    for (const [text, colour] of keys) {
-      context.fillStyle = colour;
-      context.strokeStyle = palette.line;
-      brush.rounded(x, below - 5, 10, 10, 3);
-      context.fill();
-      context.stroke();
-      brush.text(text, x + 15, below, palette.muted);
-      x += brush.measure(text, TEXT) + 30;
-    }
+    ]);
   }
 }
 

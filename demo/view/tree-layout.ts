@@ -80,6 +80,16 @@ export function rowsOf(rootLevel: number, top: number, bottom: number): Row[] {
   return rows;
 }
 
+/** Pixels above the rows, for words; below them, for what is selected and for whose colours there are. */
+const TITLES = 50;
+export const legendHeight = (narrow: boolean) => (narrow ? 64 : 28);
+const selectedHeight = (narrow: boolean) => (narrow ? 30 : 14);
+
+/** Rows in a picture of some height, words left out. @param narrow whether it is as narrow as a phone */
+export function rowsIn(height: number, narrow: boolean, rootLevel: number): Row[] {
+  return rowsOf(rootLevel, TITLES, height - legendHeight(narrow) - selectedHeight(narrow));
+}
+
 /** Where a node's bar stands in its span: in the middle of what is seen of it, and not wider than it needs. */
 export function barOf(left: number, right: number, widest: number, width: number): { x: number; width: number } {
   const gap = right - left > 12 ? Math.min(8, (right - left) * 0.12) : right - left > 3 ? 1 : 0;

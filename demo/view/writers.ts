@@ -1,6 +1,6 @@
 /** Who the threads are that a tree's version words name. */
 
-import { CLIENT_STATE, CLIENT_TREE_THREADS, CLIENT_USED, EXECUTOR_TREE_THREAD } from '../../layout/streams.ts';
+import { EXECUTOR_TREE_THREAD } from '../../layout/streams.ts';
 import { MAX_THREADS } from '../../layout/tree-memory.ts';
 import type { StoreHandle } from '../../workers/store-client.ts';
 import { Streams } from '../../workers/streams.ts';
@@ -37,12 +37,7 @@ export class Writers {
       colourOf[thread] = colour;
       names[thread] = name;
     };
-    // Without executors the clients write themselves.
-    for (let client = 0; shape.executors === 0 && client < shape.clients; client++) {
-      const at = streams.client(client);
-      if (Atomics.load(words, (at + CLIENT_STATE) >> 2) !== CLIENT_USED) continue;
-      is(Atomics.load(streams.bytes, at + CLIENT_TREE_THREADS + replica), `client ${client}`, client);
-    }
+    // Without executors the clients write, and nothing tells which of a tree's threads is whose: they keep their numbers.
     for (let executor = 0; executor < shape.executors; executor++) {
       const at = streams.executor(replica, executor) + EXECUTOR_TREE_THREAD;
       is(Atomics.load(words, at >> 2), threadName(this.model, executor), executor);
