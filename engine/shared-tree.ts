@@ -788,3 +788,9 @@ export function attachReader<K, V>(
   const { attachment, value } = attach(handle, options, announce, owner);
   return new TreeReader<K, V>(attachment, handle.key, value);
 }
+
+/** Attaches this thread to a tree for reading and writing; its slot there says `owner`. @internal */
+export function attachWriter<K, V>(handle: TreeHandle, options: AttachOptions, owner: number): SharedTree<K, V> {
+  const { attachment, value } = attach(handle, options, undefined, owner);
+  return new SharedTree<K, V>(attachment, handle.key, value);
+}

@@ -19,7 +19,7 @@ const COMMANDS = quick ? 10_000 : 760_000;
 const WARM_UP = quick ? 2000 : 240_000;
 /** Entries at the beginning. */
 const ENTRIES = quick ? 5000 : 50_000;
-const RUNS = quick ? 2 : 7;
+const RUNS = quick ? 1 : 7;
 
 interface Contender {
   readonly name: string;

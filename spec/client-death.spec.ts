@@ -44,6 +44,42 @@ function uses(store: AnyStore): { threads: number[]; bytes: number[] } {
   return { threads: stats.map(({ threads }) => threads), bytes: stats.map(({ bytesUsed }) => bytesUsed) };
 }
 
+/** The leaves of a tree of numeric keys, from left to right. */
+function leavesOf(words: Uint32Array): number[] {
+  const leaves: number[] = [];
+  const visit = (node: number): void => {
+    const head = words[(node + NODE_COUNT) >> 2];
+    const children = (node + words[HEADER_BRANCH_CHILDREN >> 2]) >> 2;
+    if (head >>> 16 === 0) leaves.push(node);
+    else for (const child of words.subarray(children, children + (head & 0xffff) + 1)) visit(child);
+  };
+  visit(words[HEADER_ROOT >> 2]);
+  return leaves;
+}
+
+/** Latches a leaf for a thread. */
+function latch(versions: BigUint64Array, leaf: number, thread: number): void {
+  const count = versions[leaf >> 3] >> BigInt(VERSION_COUNT_SHIFT);
+  versions[leaf >> 3] = (count << BigInt(VERSION_COUNT_SHIFT)) | (BigInt(thread) << BigInt(VERSION_OWNER_SHIFT)) | 1n;
+}
+
+/** Latches leaves as a long scan leaves them that is broken off: noted, and not changed. */
+function latchForReading(memory: WebAssembly.Memory, thread: number, leaves: readonly number[]): void {
+  const words = new Uint32Array(memory.buffer);
+  const versions = new BigUint64Array(memory.buffer);
+  const noted = words[(THREADS + thread * THREAD_SIZE + THREAD_BLOCK) >> 2] + ((BLOCK_VALUE + 2 * 8 + 63) & ~63);
+  for (const [place, leaf] of leaves.entries()) {
+    versions[(noted + place * SCAN_LEAF_SIZE) >> 3] = versions[leaf >> 3];
+    words[(noted + place * SCAN_LEAF_SIZE + 8) >> 2] = leaf;
+    latch(versions, leaf, thread);
+  }
+}
+
+/** Has a client named after a thread that is not there. */
+function pretendDead(store: AnyStore, client: number): void {
+  Atomics.store(store.streams.words, (store.streams.client(client) + CLIENT_THREAD) >> 2, 2 ** 30);
+}
+
 /** Two clients at a time, which are ended after a while. @param drill what is done besides. */
 async function endSome(store: AnyStore, random: Random, rounds: number, drill = async () => {}): Promise<void> {
   for (let round = 0; round < rounds; round++) {
@@ -171,32 +207,14 @@ describe('clients whose threads end while they write', () => {
     await withStore({ executors: 2, replicas: 1, clients: 4, fanout: 4, latchTimeout: 500 }, async (store) => {
       const keys = Array.from({ length: 500 }, (_, i) => i);
       await store.putMany(keys, keys);
-      const { buffer } = store.handle.memories[0];
-      const words = new Uint32Array(buffer);
-      const versions = new BigUint64Array(buffer);
+      const [memory] = store.handle.memories;
       for (let round = 0; round < 5; round++) {
         await until('a free slot', () => slots(store).includes(CLIENT_FREE));
         const client = await connect<number, number>(store.handle);
         expect(client.tree.get(round)).toBe(round);
-        // As a scan of many leaves leaves them that is broken off: latched, and not changed.
-        const leaves: number[] = [];
-        const visit = (node: number): void => {
-          const head = words[(node + NODE_COUNT) >> 2];
-          const children = (node + words[HEADER_BRANCH_CHILDREN >> 2]) >> 2;
-          if (head >>> 16 === 0) leaves.push(node);
-          else for (const child of words.subarray(children, children + (head & 0xffff) + 1)) visit(child);
-        };
-        visit(words[HEADER_ROOT >> 2]);
-        const slot = THREADS + client.tree.thread * THREAD_SIZE;
-        const noted = words[(slot + THREAD_BLOCK) >> 2] + ((BLOCK_VALUE + 2 * 8 + 63) & ~63);
-        for (const [place, leaf] of leaves.slice(round, round + 40).entries()) {
-          versions[(noted + place * SCAN_LEAF_SIZE) >> 3] = versions[leaf >> 3];
-          words[(noted + place * SCAN_LEAF_SIZE + 8) >> 2] = leaf;
-          const count = versions[leaf >> 3] >> BigInt(VERSION_COUNT_SHIFT);
-          const owner = BigInt(client.tree.thread) << BigInt(VERSION_OWNER_SHIFT);
-          versions[leaf >> 3] = (count << BigInt(VERSION_COUNT_SHIFT)) | owner | 1n;
-        }
-        Atomics.store(store.streams.words, (store.streams.client(client.id) + CLIENT_THREAD) >> 2, 2 ** 30);
+        const leaves = leavesOf(new Uint32Array(memory.buffer));
+        latchForReading(memory, client.tree.thread, leaves.slice(round, round + 40));
+        pretendDead(store, client.id);
         await store.clientExited(client.id);
         expect(await inTime('writes', store.putMany(keys, keys))).toBe(0);
         expect(await inTime('and structure changes', store.deleteMany(keys.slice(100, 400)))).toBe(300);
@@ -238,6 +256,81 @@ describe('clients whose threads end while they write', () => {
       expect(await codeOf(() => store.kill(0))).toBe('ERR_CLOSED');
     });
   });
+});
+
+describe('clients of the model direct whose threads end', () => {
+  const options = { model: 'direct', clients: 3, fanout: 4, latchTimeout: 60_000 } as const;
+  const keys = Array.from({ length: 500 }, (_, i) => i);
+
+  it('leave their places and their slots in the tree to the next ones', async () => {
+    await withStore(options, async (store) => {
+      await store.putMany(keys, keys);
+      const before = uses(store).threads;
+      for (let round = 1; round <= 8; round++) {
+        const readers = [0, 1].map(() => new ClientThread(store.handle, 'reader', { from: 0, to: 500 }));
+        await inTime('clients connect', Promise.all(readers.map(({ connected }) => connected)));
+        expect(slots(store)).not.toContain(CLIENT_FREE);
+        for (const { worker } of readers) {
+          await new Promise((resolve) => setTimeout(resolve, round));
+          await worker.terminate();
+        }
+        if (!LINUX) for (const client of [1, 2]) await store.clientExited(client);
+        expect(await inTime('writes', store.putMany(keys, keys))).toBe(0);
+      }
+      const last = await connect<number, number>(store.handle);
+      expect(uses(store).threads[0]).toBe(before[0] + 2);
+      await last.close();
+      expect(uses(store).threads).toEqual(before);
+      expect(store.status()).toMatchObject({ state: 'open', clientsLost: 16 });
+      expect(store.tree.check()).toMatchObject({ entries: 500, quiet: true });
+    });
+  });
+
+  it.each(LINUX ? ['by itself', 'told'] : ['told'])(
+    '%s: what they had latched for reading is given back',
+    async (how) => {
+      await withStore(options, async (store) => {
+        await store.putMany(keys, keys);
+        const [memory] = store.handle.memories;
+        const client = await connect<number, number>(store.handle);
+        expect(client.tree.get(7)).toBe(7);
+        latchForReading(memory, client.tree.thread, leavesOf(new Uint32Array(memory.buffer)).slice(0, 40));
+        pretendDead(store, client.id);
+        if (how === 'told') await store.clientExited(client.id);
+        const since = performance.now();
+        expect(await store.deleteMany(keys.slice(0, 300))).toBe(300);
+        expect(performance.now() - since).toBeLessThan(options.latchTimeout / 2);
+        expect(store.tree.check()).toMatchObject({ entries: 200, quiet: true });
+        expect(slots(store).filter((state) => state === CLIENT_FREE).length).toBe(2);
+        expect(store.status().clientsLost).toBe(1);
+        // Once more: there is no such client.
+        await store.clientExited(client.id);
+        expect(store.status().clientsLost).toBe(1);
+      });
+    },
+  );
+
+  it.runIf(LINUX)(
+    'leave the tree damaged where they were writing, and whoever comes there learns it at once',
+    async () => {
+      await withStore(options, async (store) => {
+        await store.putMany(keys, keys);
+        const [memory] = store.handle.memories;
+        const client = await connect<number, number>(store.handle);
+        await client.put(1, 1);
+        const leaves = leavesOf(new Uint32Array(memory.buffer));
+        const writer = (client.client as unknown as { tree: { thread: number } }).tree.thread;
+        latch(new BigUint64Array(memory.buffer), leaves[0], writer);
+        pretendDead(store, client.id);
+        const since = performance.now();
+        expect(await codeOf(() => store.put(0, 5))).toBe('ERR_LATCH_LOST');
+        expect(performance.now() - since).toBeLessThan(options.latchTimeout / 2);
+        expect(await codeOf(() => store.tree.get(0))).toBe('ERR_LATCH_LOST');
+        expect(await store.put(499, 5)).toBe(false);
+        expect(store.tree.get(499)).toBe(5);
+      });
+    },
+  );
 });
 
 afterAll(() => {

@@ -196,8 +196,13 @@ describe('under load', () => {
       }
       expect(await codeOf(async () => store.onEvent(undefined as never))).toBe('ERR_ARGUMENT');
       expect(await codeOf(() => store.clientExited(64))).toBe('ERR_ARGUMENT');
-      // A client that is there and well may not be named, but one that is not used is passed over.
+      // One that is not used is passed over, and one that is well where that is known.
       await store.clientExited(63);
+      if (process.platform === 'linux') {
+        await store.clientExited(store.id);
+        expect(await inTime('an own call', store.put(1, 1))).toBe(true);
+      }
+      expect(store.status().clientsLost).toBe(0);
     });
   });
 

@@ -290,7 +290,7 @@ describe('replicas that are lost', () => {
 });
 
 describe('commands that take their time', () => {
-  test.each(['smr', 'pipelined', 'sdpe', 'execute-verify', 'opt-psmr', 'keyed'] as const)(
+  test.each(['sdpe', 'execute-verify', 'keyed'] as const)(
     '%s: however many come behind one another, nobody is taken for stalled',
     async (model) => {
       const store = await opened({ model, executors: 2, replicas: 2, stallTimeout: 1500, commandTimeout: 1400 });

@@ -24,6 +24,7 @@ import {
 } from '../layout/operation.ts';
 import { STATE_OPEN } from '../layout/streams.ts';
 import { type Call, type CommandClient, claimClient, leaveClient } from './client.ts';
+import { reapWhileWaiting, writerOf } from './direct-reaper.ts';
 import { stateError } from './failure.ts';
 import { Sampler } from './latency.ts';
 import { RangePiece } from './range-piece.ts';
@@ -42,12 +43,25 @@ export class DirectClient implements CommandClient {
   private given = 0;
   private closed = false;
 
-  constructor(streams: Streams, tree: SharedTree<unknown, unknown>, rangeLimit: number, manyLimit: number) {
+  /** @param attach attaches this thread to the tree, under the name of an owner. @throws ERR_TOO_MANY_THREADS, ERR_CLOSED */
+  constructor(
+    streams: Streams,
+    attach: (owner: number) => SharedTree<unknown, unknown>,
+    rangeLimit: number,
+    manyLimit: number,
+  ) {
     this.streams = streams;
-    this.tree = tree;
     this.rangeLimit = rangeLimit;
     this.manyLimit = manyLimit;
     this.id = claimClient(streams);
+    try {
+      this.tree = attach(writerOf(this.id));
+    } catch (error) {
+      leaveClient(streams, this.id);
+      throw error;
+    }
+    const { attachment } = this.tree;
+    reapWhileWaiting(attachment, streams, attachment.memory);
     this.sampler = new Sampler(streams, this.id);
   }
 

@@ -5,7 +5,7 @@ import { checkKey, type KeyOrder, keyOrder } from '../engine/key-order.ts';
 import { isVariable, type KeyType } from '../engine/keys.ts';
 import { type Range, type RangeOptions, rangeOf } from '../engine/range.ts';
 import { keyCode } from '../engine/shape.ts';
-import { attachReader, type Column, SharedTree, type TreeReader } from '../engine/shared-tree.ts';
+import { attachReader, attachWriter, type Column, type TreeReader } from '../engine/shared-tree.ts';
 import { ByteViews, type ScalarType, ValueCodec, type ValueType } from '../engine/values.ts';
 import { prefixRange } from '../engine/variable-keys.ts';
 import type { VariableType } from '../engine/variable-values.ts';
@@ -43,6 +43,7 @@ import { isCommand, type KnownCommand, type RunnableCommand } from './command-ta
 import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
 import type { CallArguments, DefinedCommand } from './define-command.ts';
 import { DirectClient } from './direct-client.ts';
+import { readerOf, reapDeadClients, reapWhileWaiting } from './direct-reaper.ts';
 import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
 import { inTurns } from './in-turns.ts';
@@ -184,13 +185,14 @@ export class StoreClient<K = number, V = number> {
     }
     const { layout, memories, key, value } = handle;
     // The client first: should this thread be ended meanwhile, its slots in the trees are found through it.
-    const client = this.makeClient(modelOf(handle.model), type as ValueType, options.wait ?? handle.wait);
+    const model = modelOf(handle.model);
+    const client = this.makeClient(model, type as ValueType, options.wait ?? handle.wait);
     const attach = (replica: number) =>
       attachReader<K, V>(
         { sabtree: 'tree', layout, memory: memories[replica], key, value },
         { value: type as ValueType },
         (thread) => noteTreeThread(streams, client.id, replica, thread),
-        client.id + 1,
+        readerOf(client.id),
       ).attachment;
     try {
       this.tree = new HomeReader<K, V>(streams, attach, key, value);
@@ -198,6 +200,7 @@ export class StoreClient<K = number, V = number> {
       client.close();
       throw error;
     }
+    if (!model.replicated) reapWhileWaiting(this.attachment, streams, memories[0]);
     this.client = client;
   }
 
@@ -208,17 +211,12 @@ export class StoreClient<K = number, V = number> {
       return new Client({ streams, model, keyCode, values, longest, wait: waitStrategy(wait, streams.roomy) });
     }
     const { layout, memories, key, value } = handle;
-    const tree = SharedTree.attach<unknown, unknown>(
-      { sabtree: 'tree', layout, memory: memories[0], key, value },
-      { value: type },
-    );
-    try {
-      const limits = limitsOf(streams, keyCode, values);
-      return new DirectClient(streams, tree, limits.range, limits.many);
-    } catch (error) {
-      tree.close();
-      throw error;
-    }
+    const [memory] = memories;
+    reapDeadClients(streams, memory);
+    const attach = (owner: number) =>
+      attachWriter<unknown, unknown>({ sabtree: 'tree', layout, memory, key, value }, { value: type }, owner);
+    const limits = limitsOf(streams, keyCode, values);
+    return new DirectClient(streams, attach, limits.range, limits.many);
   }
 
   /** Number of this client in the store, 0 to `clients` - 1: what `Store.clientExited` takes. */

@@ -59,6 +59,7 @@ import {
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION, MAX_BLOB_BYTES } from '../layout/tree-memory.ts';
 import { checkCommands, importCommands } from './command-table.ts';
+import { reapDirect } from './direct-reaper.ts';
 import type { Schema } from './durable/frames.ts';
 import { loadSnapshot, snapshotSource } from './durable/load.ts';
 import type { FsyncPolicy } from './durable/log.ts';
@@ -600,15 +601,17 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
 
   /**
    * Tells the store that the thread of a client ended without closing it: what it had claimed is mended, and its place is free
-   * again. On Linux and in browsers the store notices by itself; elsewhere, call it when a worker with a client exits. Does
-   * nothing once the store has ended.
+   * again. On Linux and in browsers the store notices by itself (with the model direct, whoever connects or waits for a latch);
+   * elsewhere, call it when a worker with a client exits. Does nothing where its thread is known to live, and once the store has
+   * ended.
    * @param client what `StoreClient.id` was there. @throws ERR_ARGUMENT for a number that no client can have
    */
   async clientExited(client: number): Promise<void> {
-    const { supervision } = this;
-    checkNumber('client', client, this.streams.shape.clients);
+    const { supervision, streams } = this;
+    checkNumber('client', client, streams.shape.clients);
+    if (!modelOf(this.model).replicated) reapDirect(streams, this.handle.memories[0], client);
     if (supervision === undefined || supervision.over) return;
-    await Promise.race([supervision.control.reap(client), supervision.ended]);
+    await Promise.race([supervision.control.clientExited(client), supervision.ended]);
   }
 
   /** The execution model's name. */

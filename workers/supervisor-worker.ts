@@ -39,8 +39,8 @@ const control = {
   kill(replica: number, thread?: number): Promise<void> | undefined {
     return supervisor?.kill(replica, thread);
   },
-  reap(client: number): void {
-    supervisor?.reap(client);
+  clientExited(client: number): void {
+    supervisor?.clientExited(client);
   },
   /** What was found when the log was opened. */
   recovered(): Pick<Recovery, 'replayed' | 'torn'> | undefined {

@@ -7,9 +7,8 @@
  */
 import { releaseProxy, wrap } from 'comlink';
 import { ownThread, startExecutorThread, threadLives, threadToken } from '#platform';
-import { threadSlot } from '../engine/attachment.ts';
 import { SabtreeError } from '../engine/errors.ts';
-import { releaseScan, resetTree } from '../engine/reset.ts';
+import { resetTree } from '../engine/reset.ts';
 import type { MovedType } from '../engine/values.ts';
 import {
   OP_COMPARE,
@@ -80,13 +79,7 @@ import {
   VERIFY_MADE,
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
-import {
-  THREAD_ALIVE,
-  THREAD_FREE,
-  THREAD_OWNER_SHIFT,
-  THREAD_STATE,
-  THREAD_STATE_MASK,
-} from '../layout/tree-memory.ts';
+import { freeReader } from './direct-reaper.ts';
 import type { Schema } from './durable/frames.ts';
 import { Keeper } from './durable/keeper.ts';
 import type { LogConfig } from './durable/log-worker.ts';
@@ -696,8 +689,14 @@ export class Supervisor {
     return mendLock(this.streams, client + 1) && mendClaim(this.streams, client);
   }
 
+  /** Somebody says that a client's thread is gone; where its thread is known to live, it is another one's by now. */
+  clientExited(client: number): void {
+    const token = Atomics.load(this.words, (this.streams.client(client) + CLIENT_THREAD) >> 2);
+    if (token === 0 || !threadLives(token)) this.reap(client);
+  }
+
   /** A client's thread is gone: whatever it held is given back, and its slot once all it sent has been executed. */
-  reap(client: number): void {
+  private reap(client: number): void {
     const { words, streams, config } = this;
     const base = streams.client(client);
     if (Atomics.compareExchange(words, (base + CLIENT_STATE) >> 2, CLIENT_USED, CLIENT_LEAVING) !== CLIENT_USED) return;
@@ -706,15 +705,7 @@ export class Supervisor {
       const at = base + CLIENT_TREE_THREADS + replica;
       const thread = streams.bytes[at];
       streams.bytes[at] = 0;
-      if (thread === 0) continue;
-      const header = new Int32Array(config.memories[replica].buffer, 0, threadSlot(thread + 1) >> 2);
-      const word = (threadSlot(thread) + THREAD_STATE) >> 2;
-      const state = Atomics.load(header, word);
-      // It may have died before the slot was its own.
-      if ((state & THREAD_STATE_MASK) !== THREAD_ALIVE || state >> THREAD_OWNER_SHIFT !== client + 1) continue;
-      // It only read: what it may have latched, in a long scan, it has not changed.
-      releaseScan(config.memories[replica], thread);
-      Atomics.store(header, word, THREAD_FREE);
+      if (thread !== 0) freeReader(config.memories[replica], thread, client);
     }
     freeWatchersOf(streams, client);
     this.mend(client);

@@ -391,6 +391,18 @@ const tasks = {
     }
   },
 
+  /** Reads in every way until it is ended. */
+  async reader(store, { from, to }) {
+    for (;;) {
+      for (let i = 0; i < 100; i++) {
+        store.tree.get(from + below(to - from));
+        [...store.tree.range({ gte: from + below(to - from), limit: 300 })];
+        store.rangeSync({ gte: from, lt: to });
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  },
+
   /** Sends commands and answers their results. */
   batch(store, { commands }) {
     return store.batchSync(commands);
