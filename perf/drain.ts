@@ -41,7 +41,7 @@ const lines: string[][] = [['workload', 'executors', 'model', 'commands/s (min-m
 for (const workload of chosen?.split(',') ?? ['inserts+deletes', 'updates', 'reads']) {
   const mix = workloadOf(workload);
   if (mix === undefined) throw new Error(`--workloads: ${workload} is none`);
-  for (const executors of [1, 2]) {
+  for (const executors of quick ? [2] : [1, 2]) {
     const contenders = executors === 1 ? models : [...models, ...local];
     const rates = new Map<Contender, number[]>(contenders.map((one) => [one, []]));
     const last = new Map<Contender, Drained>();

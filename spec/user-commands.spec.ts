@@ -310,7 +310,7 @@ describe('commands that take their time', () => {
   );
 });
 
-test.each(['keyed', 'pipelined', 'sdpe', 'execute-verify'] as const)(
+test.each(['keyed', 'execute-verify'] as const)(
   '%s: a change is told of when its command is done, and not when those behind it are',
   async (model) => {
     const store = await opened({ model, executors: 2, replicas: 2 });
@@ -489,33 +489,36 @@ describe('a log and commands that are stopped for their time', () => {
     return recover(files, copyOf(path), { key: 'u32', value: 'f64', valueSize: 8 }).plan.givenUp.length;
   }
 
-  test.each(MODELS)('%s: what was given up stays so when the log is read again', async (model) => {
-    let content: unknown;
-    const original = folder('log');
-    const path = await logged(original, { model, commandTimeout: 100 }, async (store) => {
-      await store.put(1, 5);
-      expect(await codeOf(() => store.call(misbehave, { keys: [1, 2], how: 'endless' }))).toBe('ERR_COMMAND_TIMEOUT');
-      // Whoever is told so finds it in the log.
-      expect(givenUpIn(original)).toBe(1);
-      // It would come to its end, given more time.
-      expect(await codeOf(() => store.call(linger, { key: 1, ms: 500 }))).toBe('ERR_COMMAND_TIMEOUT');
-      // What was answered behind it rests on its having done nothing.
-      expect(await store.call(count, 1)).toBe('the count is 6');
-      expect(await store.call(count, 3)).toBe('the count is 1');
-      content = await store.range();
-    });
-    expect(content).toEqual([
-      [1, 6],
-      [3, 1],
-    ]);
-    expect(givenUpIn(path)).toBe(2);
-    for (const replicas of [1, 2]) {
-      const again = await opened({ model, executors: 1, replicas, log: { path } });
-      expect(await again.range()).toEqual(content);
-      await agree(again);
-      await again.close();
-    }
-  });
+  test.each(['smr', 'sdpe', 'execute-verify', 'psmr', 'keyed'] as const)(
+    '%s: what was given up stays so when the log is read again',
+    async (model) => {
+      let content: unknown;
+      const original = folder('log');
+      const path = await logged(original, { model, commandTimeout: 100 }, async (store) => {
+        await store.put(1, 5);
+        expect(await codeOf(() => store.call(misbehave, { keys: [1, 2], how: 'endless' }))).toBe('ERR_COMMAND_TIMEOUT');
+        // Whoever is told so finds it in the log.
+        expect(givenUpIn(original)).toBe(1);
+        // It would come to its end, given more time.
+        expect(await codeOf(() => store.call(linger, { key: 1, ms: 500 }))).toBe('ERR_COMMAND_TIMEOUT');
+        // What was answered behind it rests on its having done nothing.
+        expect(await store.call(count, 1)).toBe('the count is 6');
+        expect(await store.call(count, 3)).toBe('the count is 1');
+        content = await store.range();
+      });
+      expect(content).toEqual([
+        [1, 6],
+        [3, 1],
+      ]);
+      expect(givenUpIn(path)).toBe(2);
+      for (const replicas of [1, 2]) {
+        const again = await opened({ model, executors: 1, replicas, log: { path } });
+        expect(await again.range()).toEqual(content);
+        await agree(again);
+        await again.close();
+      }
+    },
+  );
 
   test('of lives of a store each means its own, though places come again', async () => {
     const path = folder('log');
