@@ -60,6 +60,8 @@ export interface Core {
   setReplyArea(start: number, bytes: number, table: number, tableEntries: number): void;
   clearReplies(): void;
   apply(records: number, slots: number, flags: number, list: number): number;
+  setPointCommands(reads: number, writes: number): void;
+  applyCalls(records: number, slots: number, flags: number): number;
   runDeferred(list: number, flags: number): void;
   undoSize(entries: number): number;
   undoInit(table: number, entries: number): void;

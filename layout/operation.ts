@@ -152,6 +152,12 @@ export const CALL_LENGTH = 16;
 /** First byte of the arguments. */
 export const CALL_ARGUMENTS = 24;
 
+/** What an operation on one key answers as a command: this first, and behind POINT_VALUE the value's bytes. */
+export const POINT_ABSENT = 0;
+export const POINT_FALSE = 1;
+export const POINT_TRUE = 2;
+export const POINT_VALUE = 3;
+
 /**
  * A reply, as bytes in a client's reply ring.
  *

@@ -80,6 +80,7 @@ import { freeClient, standForCopy, standForSnapshot, takeOver } from './failover
 import { beginStanding, standForReader } from './reading.ts';
 import type { ReplySink } from './replies.ts';
 import type { Streams } from './streams.ts';
+import { READ_HASH, WRITE_HASH } from './variable-commands.ts';
 
 /** Most bytes of the payload of one reply. */
 const PAYLOAD = 65536;
@@ -97,6 +98,8 @@ export class Applier {
   counting = true;
   /** Tells watchers what this thread changes. */
   readonly changes: ChangeWriter;
+  /** Whether the core carries out what it can of operations on one key that come as commands. */
+  pointsInCore = true;
   /** Whether answers are kept for the case that the home replica is lost. */
   private keeps = false;
   private readonly streams: Streams;
@@ -122,6 +125,7 @@ export class Applier {
     this.words = new Int32Array(buffer, 0, buffer.byteLength >> 2);
     this.counters = new Float64Array(streams.memory, streams.executor(replica, thread) + EXECUTOR_COUNTERS, COUNTERS);
     this.changes = new ChangeWriter(streams, attachment, replica, thread);
+    attachment.core.setPointCommands(READ_HASH, WRITE_HASH);
   }
 
   /** Looks at the whole memory again. Call it when all threads of the replica have allocated what they need. */
@@ -225,6 +229,8 @@ export class Applier {
     if (op >= OP_TAKEOVER) {
       this.control(op, address);
     } else if (op > OP_LAST_POINT) {
+      const done = this.points(address, slots, sink);
+      if (done > 0) return done;
       const records = this.together(address, slots, sink);
       if (records.length > 1) return this.answerCalls(records, sink);
       this.counters[COUNTER_COMMANDS]++;
@@ -237,6 +243,28 @@ export class Applier {
 
   private slotsAt(address: number): number {
     return this.words[address >> 2] >>> 16;
+  }
+
+  /**
+   * Applies the operations on one key that stand in `slots` slots from `address` on as commands, up to the first one that the
+   * core leaves to `answer`. @returns slots done
+   */
+  private points(address: number, slots: number, sink: ReplySink): number {
+    if (!this.pointsInCore) return 0;
+    const { core } = this.attachment;
+    const flags = sink.answers ? APPLY_REPLY | APPLY_ANSWER : 0;
+    let patience: Patience | undefined;
+    for (let at = 0; ; ) {
+      at += core.applyCalls(address + at * SLOT, slots - at, flags);
+      const reason = core.stopReason();
+      this.counters[COUNTER_COMMANDS] += core.appliedCount();
+      sink.flush();
+      if (reason === STOP_BUSY) {
+        patience ??= new Patience(this.attachment);
+        patience.pause();
+      } else if (reason === STOP_OTHER || at === slots) return at;
+      else this.refuseStop(reason);
+    }
   }
 
   /** The user-defined commands that stand in `slots` slots from `address` on, as many as run under one guard. */

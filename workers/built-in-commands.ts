@@ -11,6 +11,10 @@ import {
   OP_INSERT,
   OP_PUT,
   OP_UPDATE,
+  POINT_ABSENT,
+  POINT_FALSE,
+  POINT_TRUE,
+  POINT_VALUE,
 } from '../layout/operation.ts';
 import { VALUE_F64, VALUE_I32, VALUE_I64, VALUE_U32 } from '../layout/tree-memory.ts';
 import { Bytes, BytesReader } from './bytes.ts';
@@ -29,18 +33,12 @@ export interface Step<T = unknown> {
 /** What a step answers: nothing, a boolean, or a value's bytes. */
 type StepResult = undefined | boolean | Uint8Array;
 
-/** What stands before a step's answer. */
-export const ABSENT = 0;
-export const FALSE = 1;
-export const TRUE = 2;
-export const VALUE = 3;
-
-/** Writes a step with the bytes of its values. @throws ERR_VALUE */
-export function writeStep(bytes: Bytes, values: Payload, { op, value, expected }: Step): void {
+/** Writes a step, whose values are bytes. */
+export function writeStep(bytes: Bytes, op: number, value: Uint8Array | undefined, expected?: Uint8Array): void {
   bytes.byte(op);
   bytes.byte((value === undefined ? 0 : 1) | (expected === undefined ? 0 : 2));
-  if (value !== undefined) bytes.block(values.encode(value));
-  if (expected !== undefined) bytes.block(values.encode(expected));
+  if (value !== undefined) bytes.block(value);
+  if (expected !== undefined) bytes.block(expected);
 }
 
 /** Reads one. */
@@ -58,7 +56,11 @@ export const stepsPayload = (values: Payload): Payload => ({
   size: undefined,
   encode(steps) {
     const bytes = new Bytes();
-    for (const one of steps as readonly Step[]) writeStep(bytes, values, one);
+    for (const { op, value, expected } of steps as readonly Step[]) {
+      // The expected value first: what is encoded is only valid until something else is.
+      const wanted = expected === undefined ? undefined : values.encode(expected).slice();
+      writeStep(bytes, op, value === undefined ? undefined : values.encode(value), wanted);
+    }
     return bytes.written;
   },
   decode(source): Step<Uint8Array>[] {
@@ -76,7 +78,15 @@ export const stepResultsPayload = (values: Payload): Payload => ({
   encode(results) {
     const bytes = new Bytes();
     for (const result of results as readonly StepResult[]) {
-      bytes.byte(result === undefined ? ABSENT : typeof result === 'boolean' ? (result ? TRUE : FALSE) : VALUE);
+      bytes.byte(
+        result === undefined
+          ? POINT_ABSENT
+          : typeof result === 'boolean'
+            ? result
+              ? POINT_TRUE
+              : POINT_FALSE
+            : POINT_VALUE,
+      );
       if (typeof result === 'object') bytes.block(result);
     }
     return bytes.written;
@@ -86,7 +96,9 @@ export const stepResultsPayload = (values: Payload): Payload => ({
     const results: unknown[] = [];
     while (reader.more) {
       const kind = reader.byte();
-      results.push(kind === ABSENT ? undefined : kind === VALUE ? values.decode(reader.block()) : kind === TRUE);
+      results.push(
+        kind === POINT_ABSENT ? undefined : kind === POINT_VALUE ? values.decode(reader.block()) : kind === POINT_TRUE,
+      );
     }
     return results;
   },

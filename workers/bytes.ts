@@ -45,6 +45,11 @@ export class Bytes {
     return this.bytes.subarray(0, this.end);
   }
 
+  /** A copy of what was written so far, that nobody else writes to. */
+  own(): Uint8Array {
+    return ownBytes(this.bytes, this.end);
+  }
+
   private reserve(more: number): void {
     if (this.end + more <= this.bytes.length) return;
     const larger = new Uint8Array(2 * (this.end + more));
@@ -58,16 +63,19 @@ const SLAB = 65536;
 let slab = new Uint8Array(0);
 let cut = 0;
 
-/** A copy that nobody else writes to. */
-export function ownBytes(bytes: Uint8Array): Uint8Array {
-  const { length } = bytes;
-  if (length > SLAB >> 3) return bytes.slice();
+/** Up to so many bytes are copied one by one: a view of them costs more. */
+const FEW = 64;
+
+/** A copy of the first bytes, that nobody else writes to. */
+export function ownBytes(bytes: Uint8Array, length = bytes.length): Uint8Array {
+  if (length > SLAB >> 3) return bytes.slice(0, length);
   if (cut + length > slab.length) {
     slab = new Uint8Array(SLAB);
     cut = 0;
   }
   const own = slab.subarray(cut, cut + length);
-  own.set(bytes);
+  if (length > FEW) own.set(bytes.subarray(0, length));
+  else for (let i = 0; i < length; i++) own[i] = bytes[i];
   cut += length;
   return own;
 }

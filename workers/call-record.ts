@@ -135,7 +135,7 @@ export function commandHash(name: string): number {
 
 /** A command as its caller gives it. `invocation` makes it. */
 export interface Invocation {
-  readonly command: Pick<RunnableCommand, 'name' | 'hash' | 'readOnly' | 'result'>;
+  readonly command: Pick<RunnableCommand, 'name' | 'hash' | 'readOnly' | 'result'> & { readonly point?: boolean };
   /** The keys that it may touch: two words of each (KeyOrder), as the keys were when the command was given. */
   readonly keys: readonly number[] | 'all';
   /** The keys' own bytes, if keys vary in length; then those of the arguments. */
@@ -195,11 +195,13 @@ export function writeCall(views: ByteViews, record: number, call: Invocation): v
   const words = keys === 'all' ? [] : keys;
   i32[(record + MANY_COUNT) >> 2] = keys === 'all' ? CALL_ALL_KEYS : words.length / 2;
   i32[(record + CALL_COMMAND) >> 2] = command.hash;
-  i32.set(words, (record + MANY_KEYS) >> 2);
+  for (let i = 0; i < words.length; i++) i32[((record + MANY_KEYS) >> 2) + i] = words[i];
   const tail = record + MANY_KEYS + words.length * 4;
-  f64[(tail + CALL_TIME) >> 3] = Date.now();
-  i32[(tail + CALL_SEED) >> 2] = Math.random() * 4294967296;
-  i32[(tail + CALL_SEED + 4) >> 2] = Math.random() * 4294967296;
+  // One operation on one key asks for neither time nor chance.
+  const asks = command.point !== true;
+  f64[(tail + CALL_TIME) >> 3] = asks ? Date.now() : 0;
+  i32[(tail + CALL_SEED) >> 2] = asks ? Math.random() * 4294967296 : 0;
+  i32[(tail + CALL_SEED + 4) >> 2] = asks ? Math.random() * 4294967296 : 0;
   i32[(tail + CALL_LENGTH) >> 2] = bytes.length;
   i32[(tail + CALL_LENGTH + 4) >> 2] = 0;
   u8.set(bytes, tail + CALL_ARGUMENTS);

@@ -239,6 +239,8 @@ export class Client implements CommandClient {
   private readonly variable: VariableCalls | undefined;
 
   private readonly overflow: Call[] = [];
+  /** Commands that `submit` has encoded. */
+  private submitted = 0;
   private pumping = false;
   private together = 0;
   private readonly lookAfterStore: () => void;
@@ -408,7 +410,8 @@ export class Client implements CommandClient {
       this.groups[place] = to;
       this.lows[place] = i32[(at + OPERATION_KEY) >> 2];
       this.highs[place] = i32[(at + OPERATION_KEY + 4) >> 2];
-      this.records[place] = point ? undefined : box.u8.slice(at, at + slots * SLOT);
+      // An operation on one key is made again; the time and the seed of other commands have to stay.
+      this.records[place] = point || called?.command.point ? undefined : box.u8.slice(at, at + slots * SLOT);
     }
     this.sampler.begin(this.sequence);
     this.sequence = (this.sequence + 1) | 0;
@@ -590,7 +593,9 @@ export class Client implements CommandClient {
     const to = this.groups[place];
     const group = this.own[place];
     const record = this.records[place];
-    const slots = record === undefined ? 1 : record.length / SLOT;
+    const called = record === undefined ? this.invocations[place] : undefined;
+    const bytes = record?.length ?? (called === undefined ? SLOT : callBytes(called));
+    const slots = (bytes + SLOT - 1) >> 6;
     const box = boxes[group];
     const most = box.u8.length / SLOT;
     if (box.slots + slots > most) return false;
@@ -598,12 +603,13 @@ export class Client implements CommandClient {
     const at = box.slots * SLOT;
     const { i32 } = box;
     if (record === undefined) {
-      i32[at >> 2] = this.ops[place] | (1 << 16);
+      i32[at >> 2] = this.ops[place] | (slots << 16);
       i32[(at + OPERATION_CLIENT) >> 2] = this.id;
       i32[(at + OPERATION_SEQUENCE) >> 2] = this.sequences[place];
       i32[(at + OPERATION_GROUPS) >> 2] = to;
       i32[(at + OPERATION_KEY) >> 2] = this.lows[place];
       i32[(at + OPERATION_KEY + 4) >> 2] = this.highs[place];
+      if (called !== undefined) writeCall(box, at, called);
     } else box.u8.set(record, at);
     box.u8[at + OPERATION_FLAGS] |= OPERATION_RESENT;
     if (to !== 0) this.addMarkers(group, at, to, this.sequences[place]);
@@ -675,7 +681,7 @@ export class Client implements CommandClient {
     const op = this.ops[place];
     const index = this.indices[place];
     if (op === OP_CALL || op === OP_QUERY) {
-      this.settleCall(sink, index, status, place, this.inbox.u8.slice(payload, payload + length));
+      this.settleCall(sink, index, status, place, payload, length);
       return;
     }
     if (status > STATUS_TRUE) {
@@ -690,14 +696,17 @@ export class Client implements CommandClient {
   }
 
   /** Gives the result of a user-defined command, or why it failed. */
-  private settleCall(sink: Sink, index: number, status: number, place: number, payload: Uint8Array): void {
+  private settleCall(sink: Sink, index: number, status: number, place: number, at: number, length: number): void {
     const { command } = this.invocations[place] as Invocation;
     const { name } = command;
+    const { u8 } = this.inbox;
     this.invocations[place] = undefined;
     if (status === STATUS_TRUE) {
       let result: unknown;
       try {
-        result = command.result.decode(payload);
+        result = command.point
+          ? (this.variable as VariableCalls).answerOf(u8, at, length)
+          : command.result.decode(u8.slice(at, at + length));
       } catch (cause) {
         const why = `${name}: its answer cannot be decoded: ${(cause as Error).message}`;
         // Whoever else waits for an answer gets his.
@@ -705,7 +714,7 @@ export class Client implements CommandClient {
         return;
       }
       sink.settle(index, result);
-    } else if (status === STATUS_COMMAND_FAILED) sink.refuse(index, decodeFailure(payload));
+    } else if (status === STATUS_COMMAND_FAILED) sink.refuse(index, decodeFailure(u8.slice(at, at + length)));
     else sink.refuse(index, new SabtreeError('ERR_UNKNOWN_COMMAND', `the store has no ${name}`, name));
   }
 
@@ -857,14 +866,14 @@ export class Client implements CommandClient {
 
   // --- asynchronous -------------------------------------------------------------------------------------------------
 
-  /** Takes a command; it is sent with all others of this turn of the event loop. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED */
+  /** Takes a command; it is sent by the end of this turn of the event loop, with others. @throws ERR_KEY, ERR_VALUE, ERR_CLOSED */
   submit(given: Call): void {
     this.admit(given.op);
     const call = this.translate(given);
     if (call === undefined) return;
-    if (this.overflow.length > 0 || !this.encode(call)) {
-      this.overflow.push(this.kept(call));
-    }
+    if (this.overflow.length > 0 || !this.encode(call)) this.overflow.push(this.kept(call));
+    // As in `carryOut`.
+    else if (++this.submitted % EAGER === 0) this.send();
     this.startPump();
   }
 

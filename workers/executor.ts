@@ -57,6 +57,8 @@ interface Stream {
   /** Slots of the copy done, and slots in it. */
   at: number;
   end: number;
+  /** Where the records end that no other executor takes part in; looked for anew once `at` is there. */
+  ownEnd: number;
   /** Multicast number of the command this stream stands at; 0 if it does not stand. */
   standing: number;
   /** Whether there were watchers when the copy was made. */
@@ -120,6 +122,7 @@ export class Executor implements ModelThread {
       words: new Int32Array(buffer, stages[i], (maxRun * SLOT) / 4),
       at: 0,
       end: 0,
+      ownEnd: 0,
       standing: 0,
       watched: false,
     }));
@@ -202,6 +205,7 @@ export class Executor implements ModelThread {
       stream.watched = this.applier.changes.stamp(stream.words, 0, slots, position, stream.group);
       stream.at = 0;
       stream.end = slots;
+      stream.ownEnd = 0;
       this.applier.counters[COUNTER_BATCHES]++;
     }
     this.applyStage(stream);
@@ -269,12 +273,14 @@ export class Executor implements ModelThread {
   }
 
   /** Slots up to the next record that other executors take part in. */
-  private ownSlots({ words, at, end }: Stream): number {
-    let slots = 0;
-    while (at + slots < end && words[((at + slots) * SLOT + OPERATION_GROUPS) >> 2] === 0) {
-      slots += words[((at + slots) * SLOT) >> 2] >>> 16;
+  private ownSlots(stream: Stream): number {
+    const { words, at, end } = stream;
+    if (stream.ownEnd <= at) {
+      let slot = at;
+      while (slot < end && words[(slot * SLOT + OPERATION_GROUPS) >> 2] === 0) slot += words[(slot * SLOT) >> 2] >>> 16;
+      stream.ownEnd = slot;
     }
-    return slots;
+    return stream.ownEnd - at;
   }
 
   /**

@@ -3,7 +3,7 @@ import { SabtreeError } from '../engine/errors.ts';
 import { type KeyOrder, keyOrder } from '../engine/key-order.ts';
 import type { Range } from '../engine/range.ts';
 import type { ValueCodec } from '../engine/values.ts';
-import { prefixRange } from '../engine/variable-keys.ts';
+import { prefixRange, StoredKey } from '../engine/variable-keys.ts';
 import {
   OP_ADD,
   OP_CALL,
@@ -20,11 +20,15 @@ import {
   OP_PUT_ALL,
   OP_QUERY,
   OP_RANGE,
+  POINT_ABSENT,
+  POINT_TRUE,
+  POINT_VALUE,
   SLOT,
 } from '../layout/operation.ts';
 import { MAX_KEY_BYTES } from '../layout/slotted.ts';
 import { SCAN_HAS_LOWER, SCAN_HAS_UPPER, SCAN_UPPER_EXCLUSIVE } from '../layout/tree-memory.ts';
-import { isNumeric, type Step } from './built-in-commands.ts';
+import { isNumeric, type Step, writeStep } from './built-in-commands.ts';
+import { Bytes } from './bytes.ts';
 import {
   callBytes,
   type Invocation,
@@ -41,6 +45,8 @@ import { MOST_ENTRIES, type RangeCall, type VariableCommands, variableCommands }
 
 /** What an answer has beside an entry's value: lengths, and the key. */
 const ENTRY = MAX_KEY_BYTES + 16;
+
+const scratch = new Bytes();
 
 /** Bytes of the reply rings of a store with values up to that length: so that some tens of answers have room at a time. */
 export function replyBytesFor(longest: number): number {
@@ -83,18 +89,10 @@ export class VariableCalls {
   /** The command of an operation; what needs no key or value is left as it is. @throws ERR_KEY, ERR_VALUE, ERR_TOO_LARGE */
   callOf(call: Call): Call {
     const { commands, longest } = this;
-    const { op, key, value, expected, range, sink, index } = call;
+    const { op, key, value, range, sink, index } = call;
     let given: Invocation | undefined;
     if (op <= OP_LAST_POINT) {
-      const reads = op === OP_GET || op === OP_HAS;
-      const step: Step<Uint8Array> = {
-        op,
-        // The expected value first: what is encoded is only valid until something else is.
-        expected: op === OP_COMPARE_AND_SET ? this.bytesOf(expected).slice() : undefined,
-        value: op >= OP_PUT && op !== OP_DELETE ? this.bytesOf(value) : undefined,
-      };
-      const bound = op === OP_GET || op === OP_ADD ? 1 + longest : 1;
-      given = this.invocation(reads ? commands.read : commands.write, [key], step, bound);
+      given = this.pointCall(call);
     } else if (op === OP_GET_ALL || op === OP_PUT_ALL) {
       const keys = Array.from(key as ArrayLike<unknown>);
       const values = value as ArrayLike<unknown> | undefined;
@@ -114,6 +112,36 @@ export class VariableCalls {
     if (given === undefined) return call;
     const code = given.command.readOnly ? OP_QUERY : OP_CALL;
     return { op: code, key: given.keys, value: given, expected: undefined, range: undefined, sink, index };
+  }
+
+  /**
+   * The command of an operation on one key. What keys and values run of the caller's (a tuple's, or an object's getters) may give
+   * other commands: so everything is looked at before anything is written.
+   */
+  private pointCall({ op, key, value, expected }: Call): Invocation {
+    const { order, commands, longest } = this;
+    const own = Array.isArray(key) ? new StoredKey(order.stored(key).slice()) : key;
+    const wanted = op === OP_COMPARE_AND_SET ? this.bytesOf(expected).slice() : undefined;
+    const content = op >= OP_PUT && op !== OP_DELETE ? this.bytesOf(value) : undefined;
+    order.take(own);
+    scratch.clear();
+    if (order.varies) scratch.block(order.bytes);
+    writeStep(scratch, op, content, wanted);
+    const made = {
+      command: op === OP_GET || op === OP_HAS ? commands.read : commands.write,
+      keys: [order.low, order.high],
+      bytes: scratch.own(),
+      bound: op === OP_GET || op === OP_ADD ? 1 + longest : 1,
+    };
+    this.refuseLarge(made);
+    return made;
+  }
+
+  /** What the answer to an operation on one key says. */
+  answerOf(bytes: Uint8Array, at: number, length: number): unknown {
+    const kind = bytes[at];
+    if (kind !== POINT_VALUE) return kind === POINT_ABSENT ? undefined : kind === POINT_TRUE;
+    return this.payload.decode(bytes.slice(at + 1, at + length));
   }
 
   /** A value's bytes; valid until the next call. @throws ERR_VALUE, ERR_TOO_LARGE */

@@ -9,23 +9,24 @@ import { isVariable } from '../engine/keys.ts';
 import { type Range, RangeWalk } from '../engine/range.ts';
 import type { ValueCodec } from '../engine/values.ts';
 import { StoredKey } from '../engine/variable-keys.ts';
-import { OP_ADD, OP_DELETE, OP_FIRST, OP_GET, OP_HAS, OP_LAST, OP_PUT, STATUS_TRUE } from '../layout/operation.ts';
 import {
-  ABSENT,
-  builtIn,
-  FALSE,
-  type Step,
-  stepResultsPayload,
-  steps,
-  stepsPayload,
-  sumOf,
-  TRUE,
-  VALUE,
-  writeStep,
-} from './built-in-commands.ts';
+  OP_ADD,
+  OP_DELETE,
+  OP_FIRST,
+  OP_GET,
+  OP_HAS,
+  OP_LAST,
+  OP_PUT,
+  POINT_ABSENT,
+  POINT_FALSE,
+  POINT_TRUE,
+  POINT_VALUE,
+  STATUS_TRUE,
+} from '../layout/operation.ts';
+import { builtIn, type Step, stepResultsPayload, steps, stepsPayload, sumOf } from './built-in-commands.ts';
 import { Bytes, BytesReader } from './bytes.ts';
 import type { CallContext, Write } from './call-context.ts';
-import { type Payload, payloadOf, ValuePayload } from './call-record.ts';
+import { commandHash, type Payload, payloadOf, ValuePayload } from './call-record.ts';
 import type { RunnableCommand } from './command-table.ts';
 import { RangePiece } from './range-piece.ts';
 import { bytesIn, hasKey, modifyBytes, readBytes, scannedBytes } from './tree-bytes.ts';
@@ -49,6 +50,10 @@ export interface VariableCommands {
   readonly putAll: RunnableCommand;
 }
 
+/** What stands for `read` and `write` in records: the core carries them out too (engine/core/calls.ts). */
+export const READ_HASH = commandHash('sabtree:read');
+export const WRITE_HASH = commandHash('sabtree:write');
+
 /** What `near` looks for. */
 export interface Near {
   readonly op: number;
@@ -69,7 +74,7 @@ export const MOST_ENTRIES = 4096;
 
 // --- one key ----------------------------------------------------------------------------------------------------------
 
-const ANSWERS = [ABSENT, FALSE, TRUE].map((kind) => Uint8Array.of(kind));
+const ANSWERS = [POINT_ABSENT, POINT_FALSE, POINT_TRUE].map((kind) => Uint8Array.of(kind));
 const NOTHING: readonly Write[] = [];
 
 /** What an operation on one key came to. */
@@ -79,13 +84,13 @@ export interface PointOutcome {
 }
 
 function answer(done: boolean): Uint8Array {
-  return ANSWERS[done ? TRUE : FALSE];
+  return ANSWERS[done ? POINT_TRUE : POINT_FALSE];
 }
 
 function valueAnswer(bytes: Uint8Array | undefined): Uint8Array {
-  if (bytes === undefined) return ANSWERS[ABSENT];
+  if (bytes === undefined) return ANSWERS[POINT_ABSENT];
   const payload = new Uint8Array(1 + bytes.length);
-  payload[0] = VALUE;
+  payload[0] = POINT_VALUE;
   payload.set(bytes, 1);
   return payload;
 }
@@ -115,31 +120,7 @@ export function pointStep(
   };
 }
 
-/** What an operation on one key answers: undefined, a boolean, or a value. */
-const pointResult = (values: Payload): Payload => ({
-  signature: 'point',
-  size: undefined,
-  encode: (payload) => payload as Uint8Array,
-  decode(bytes) {
-    const [kind] = bytes;
-    return kind === ABSENT ? undefined : kind === VALUE ? values.decode(bytes.subarray(1)) : kind === TRUE;
-  },
-});
-
-const scratch = new Bytes();
-
-const pointArguments: Payload = {
-  signature: 'step',
-  size: undefined,
-  encode(step) {
-    scratch.clear();
-    writeStep(scratch, AS_BYTES, step as Step);
-    return scratch.written;
-  },
-  decode: (bytes) => bytes,
-};
-
-/** Values that are bytes already. */
+/** What an operation on one key is given (VariableCalls.pointCall, writeStep), or comes to: bytes on both sides. */
 const AS_BYTES: Payload = {
   signature: 'bytes',
   size: undefined,
@@ -292,7 +273,7 @@ export function variableCommands(key: number, values: ValueCodec): VariableComma
     throw new Error('it is carried out without a context');
   };
   const point = (name: string, readOnly: boolean): RunnableCommand => ({
-    ...builtIn(name, pointArguments, pointResult(value), never, readOnly),
+    ...builtIn(name, AS_BYTES, AS_BYTES, never, readOnly),
     point: true,
   });
   return {

@@ -53,12 +53,20 @@ export function clearReplies(): void {
 // @ts-ignore: decorator
 @inline
 function replyRoom(): bool {
-  return replyCursor + REPLY_PAYLOAD + align(valueSize, 8) <= repliesEnd && replyRuns < maxRuns;
+  return replyRoomFor(valueSize);
 }
 
+/** Whether one more reply has room, with so many bytes of payload. */
 // @ts-ignore: decorator
 @inline
-function reply(record: usize, status: i32, payload: usize): void {
+export function replyRoomFor(payload: usize): bool {
+  return replyCursor + REPLY_PAYLOAD + align(payload, 8) <= repliesEnd && replyRuns < maxRuns;
+}
+
+/** Closes the reply whose payload stands behind `replyCursor`. */
+// @ts-ignore: decorator
+@inline
+export function reply(record: usize, status: i32, payload: usize): void {
   const client = load<u32>(record, OPERATION_CLIENT);
   store<u32>(replyCursor, load<u32>(record, OPERATION_SEQUENCE), REPLY_SEQUENCE);
   store<u32>(replyCursor, <u32>status | (<u32>payload << REPLY_LENGTH_SHIFT), REPLY_STATUS);
@@ -128,7 +136,7 @@ function operate<K>(record: usize, flags: i32, leaf: usize, version: u64): i32 {
 
 // @ts-ignore: decorator
 @inline
-function stopFor(status: i32): i32 {
+export function stopFor(status: i32): i32 {
   if (status == STATUS_BUSY) return STOP_BUSY;
   if (status == STATUS_NO_MEMORY) return STOP_NO_MEMORY;
   return STOP_CORRUPT;
@@ -203,6 +211,12 @@ export function apply<K>(records: usize, slots: i32, flags: i32, list: usize): i
     if (most == 1) break;
   }
   return <i32>((p - records) / SLOT);
+}
+
+/** Notes how far, and why, a call of calls.ts came; see `stopReason`. */
+export function noteStop(reason: i32, applied: i32): void {
+  stopReason = reason;
+  appliedCount = applied;
 }
 
 /** Sum of the hashes of all replies in the area: what replicas compare. It does not depend on their order. */

@@ -13,6 +13,7 @@ import * as applying from "./apply.ts";
 import * as batching from "./batch.ts";
 import * as loading from "./bulk.ts";
 import * as blobbing from "./blob.ts";
+import * as calling from "./calls.ts";
 import * as changing from "./changes.ts";
 import * as deferring from "./deferral.ts";
 import { bytesHash, entryHash } from "./digest.ts";
@@ -436,6 +437,15 @@ export function apply(records: usize, slots: i32, flags: i32, list: usize): i32 
   return narrow
     ? applying.apply<u32>(records, slots, flags, list)
     : applying.apply<i64>(records, slots, flags, list);
+}
+
+/** Operations on one key as commands (see calls.ts). */
+export function setPointCommands(reads: u32, writes: u32): void {
+  calling.setPointCommands(reads, writes);
+}
+
+export function applyCalls(records: usize, slots: i32, flags: i32): i32 {
+  return narrow ? calling.applyCalls<u32>(records, slots, flags) : calling.applyCalls<i64>(records, slots, flags);
 }
 
 export function runDeferred(list: usize, flags: i32): void {

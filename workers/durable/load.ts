@@ -86,6 +86,8 @@ function replay(streams: Streams, attachment: Attachment, replica: number, plan:
   const givenUp = new Set(plan.givenUp);
   const area = allocate(attachment, room);
   const applier = new Applier(streams, attachment, replica, 0, calls);
+  // The register notes how long values are, for refuseLonger.
+  applier.pointsInCore = !(attachment.value instanceof BlobRegister);
   for (const { file, bytes } of plan.segments) {
     const source = new FileSource(files, file, bytes);
     try {
