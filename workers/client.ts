@@ -89,7 +89,7 @@ import type { WaitStrategy } from './waiting.ts';
 export const WINDOW = KEPT_PLACES;
 
 /** Commands a blocking call encodes before it sends what it has. */
-const EAGER = 256;
+const EAGER = 64;
 /** Times in succession that answers were there without the event loop, before other work of the thread has its turn. */
 const TOGETHER = 64;
 
