@@ -92,7 +92,7 @@ async function giveColumns(random: Random, store: AnyStore, commands: Commands, 
 }
 
 describe.each(modelNames)('%s, one client', (model) => {
-  it.each(Array.from({ length: 3 }, (_, i) => i))('random shape %d', async (i) => {
+  it.each([0, 1])('random shape %d', async (i) => {
     await seeded(`${model} shape ${i}`, async (random) => {
       const shape = drawShape(random, model);
       const key = random.pick(KEY_TYPES);

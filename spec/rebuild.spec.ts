@@ -12,7 +12,16 @@ import { ValueCodec } from '../dist/engine/values.js';
 import { type ModelName, modelNames, SharedTree, type StoreEvent, type TreeHandle } from '../dist/index.js';
 import { NODE_COUNT, NODE_KEYS, VERSION_COUNT_SHIFT, VERSION_OWNER_SHIFT } from '../dist/layout/node.js';
 import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, SLOT, STATUS_TRUE } from '../dist/layout/operation.js';
-import { RING_CLAIM, STREAMS_ALIVE } from '../dist/layout/streams.js';
+import {
+  CUT_COPIED,
+  CUT_NUMBER,
+  CUT_REACHED,
+  CUT_TARGET,
+  RING_CLAIM,
+  STATE_OPEN,
+  STREAMS_ALIVE,
+  STREAMS_STATE,
+} from '../dist/layout/streams.js';
 import {
   BLOCK_PREFIX,
   BLOCK_SIZE,
@@ -481,6 +490,76 @@ async function fillStore(store: AnyStore, entries: number): Promise<void> {
 
 const ENTRIES = 10_000;
 
+describe('a replica that stands at a cut', () => {
+  const NUMBER = 7;
+  const shape = { groups: 1, executors: 1, replicas: 2, clients: 1, ringSlots: 256, replyBytes: 1024, start: 0 };
+
+  /** Replica 0 comes to a cut at which replica 1 copies it. */
+  async function atCut(
+    act: (parts: {
+      words: Int32Array;
+      gone: () => boolean;
+      reached: () => boolean;
+      set(word: number, n: number): void;
+    }) => Promise<void>,
+    alive = 3,
+  ): Promise<void> {
+    const streams = Streams.create(shape);
+    const { words } = streams;
+    const set = (word: number, n: number) => {
+      Atomics.store(words, word >> 2, n);
+      Atomics.notify(words, word >> 2);
+    };
+    set(STREAMS_STATE, STATE_OPEN);
+    set(STREAMS_ALIVE, alive);
+    set(CUT_NUMBER, NUMBER);
+    set(CUT_TARGET, 1);
+    const thread = new FaultThread('stand', NUMBER, { memory: streams.memory });
+    let done = false;
+    void thread.result.then(() => {
+      done = true;
+    });
+    try {
+      await act({ words, gone: () => done, reached: () => Atomics.load(words, CUT_REACHED >> 2) === NUMBER, set });
+      await inTime('it goes on', thread.result);
+    } finally {
+      await thread.worker.terminate();
+    }
+  }
+
+  const aWhile = () => new Promise((resolve) => setTimeout(resolve, 100));
+
+  it('goes on once it has been copied', () =>
+    atCut(async ({ gone, reached, set }) => {
+      await until('it stands', reached);
+      await aWhile();
+      expect(gone()).toBe(false);
+      set(CUT_COPIED, NUMBER);
+    }));
+
+  it('goes on if the other one is lost', () =>
+    atCut(async ({ gone, reached, set }) => {
+      await until('it stands', reached);
+      expect(gone()).toBe(false);
+      set(STREAMS_ALIVE, 1);
+    }));
+
+  it('changes nothing under the copy if it is lost itself: it stands until it is ended', () =>
+    atCut(async ({ gone, reached, set }) => {
+      await until('it stands', reached);
+      set(STREAMS_ALIVE, 2);
+      await aWhile();
+      expect(gone()).toBe(false);
+      set(CUT_COPIED, NUMBER);
+    }));
+
+  it('is not copied if it was lost before', () =>
+    atCut(async ({ gone, reached }) => {
+      await until('it passes', gone);
+      expect(reached()).toBe(false);
+    }, 2));
+});
+
 describe('a store under load', () => {
   it('execute-verify: also if every command is a batch by itself', async () => {
     await withStore({ model: 'execute-verify', executors: 2, replicas: 2, memory: '64MB' }, async (store) => {
@@ -541,7 +620,10 @@ describe('a store under load', () => {
         const witnesses = await Witnesses.start(store, ['async']);
         let rounds = 0;
         let met = 0;
+        const events: unknown[] = [];
+        store.onEvent((event) => events.push([Math.round(performance.now()), event]));
         for (; rounds < 5; rounds++) {
+          events.length = 0;
           const { losses, home } = store.status();
           const others = [0, 1, 2].filter((replica) => replica !== home);
           const [victim, source] = random.shuffled(others);
@@ -552,10 +634,12 @@ describe('a store under load', () => {
           while (performance.now() < wait);
           if (store.status().replicas[victim].state === 'rebuilding') met++;
           await store.kill(source, random.below(2));
-          await until('all are back', () => {
+          const back = () => {
             const { replicas, losses: now } = store.status();
             return now >= losses + 2 && replicas.every(({ state }) => state === 'home' || state === 'ready');
-          });
+          };
+          const now = Math.round(performance.now());
+          await until('all are back', back, 20_000, () => ({ now, victim, source, events, status: store.status() }));
           const digests = await inTime('digests', store.digests());
           expect(new Set(digests.map(({ digest, entries }) => `${digest} ${entries}`)).size).toBe(1);
           expect(digests.length).toBe(3);

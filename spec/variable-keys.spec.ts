@@ -17,7 +17,7 @@ const plain = (entries: Iterable<[Uint8Array, number]>) => {
 };
 
 describe.each(Object.keys(FAMILIES))('against a sorted array: %s', (family) => {
-  it.each([6272, 8192, 16384])('nodes of %d bytes', (nodeSize) =>
+  it.each([6272, 16384])('nodes of %d bytes', (nodeSize) =>
     seeded(`${family} ${nodeSize}`, (random) => {
       const tree = create(nodeSize);
       const oracle = new SortedEntries();

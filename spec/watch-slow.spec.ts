@@ -14,7 +14,7 @@ describe('a slow watcher', () => {
   const count = Math.ceil((1.5 * logBytes(4096)) / (CHANGE_KEY + 16) / step) * step;
   const blocked = ({ streams }: Store) => Atomics.load(streams.words, (streams.watchAt + WATCH_BLOCKED) >> 2) !== 0;
 
-  it.each(['opt-psmr', 'keyed', 'sdpe', 'execute-verify', 'pipelined', 'smr'] as ModelName[])(
+  it.each(['opt-psmr', 'sdpe', 'execute-verify', 'pipelined'] as ModelName[])(
     '%s: makes writers wait, and nobody takes the replicas for stalled; then it gets everything',
     async (model) => {
       const store = await opened({ model, stallTimeout: 500, fanout: 64 });

@@ -1,7 +1,7 @@
 /** One run of a command that has not taken effect yet, and may never. */
 import { SabtreeError } from '../engine/errors.ts';
 import type { CallContext } from './call-context.ts';
-import { type CommandFailure, MOST_RESULT, mostAnswer } from './call-record.ts';
+import { type CommandFailure, MOST_RESULT, mostAnswer, wrongValue } from './call-record.ts';
 import type { RunnableCommand } from './command-table.ts';
 
 /** How a run of a command ended. */
@@ -35,8 +35,11 @@ export class Attempt {
     const { command, context } = this;
     const ended = this.execute(replyBytes);
     const { fault } = context;
-    this.ended =
-      fault === undefined ? ended : { failure: { code: fault.code, message: `${command.name}: ${fault.message}` } };
+    if (fault === undefined) this.ended = ended;
+    else {
+      const { code, message, value } = fault;
+      this.ended = { failure: { code, message: `${command.name}: ${message}`, ...wrongValue(value) } };
+    }
   }
 
   private execute(replyBytes: number): Ended {
@@ -50,7 +53,7 @@ export class Attempt {
       if (payload.length <= most) return { payload };
       const what = foreign ? `maxResult is ${most}` : `at most ${most} fit into an answer`;
       const message = `${name}: its result takes ${payload.length} bytes, ${what}`;
-      return { failure: { code: foreign ? 'ERR_COMMAND_FAILED' : 'ERR_TOO_LARGE', message } };
+      return { failure: { code: foreign ? 'ERR_COMMAND_FAILED' : 'ERR_TOO_LARGE', message, value: payload.length } };
     } catch (error) {
       // Looked at here, under guard: what was thrown may be anything.
       return { failure: failureOf(command, error) };

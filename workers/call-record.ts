@@ -242,6 +242,16 @@ export interface CommandFailure {
   readonly message: string;
   /** What was thrown: its name, and its code if it has one. */
   readonly thrown?: { readonly name: string; readonly code?: string | number };
+  /** What was wrong, if nothing was thrown; a bigint as its digits in `digits`. */
+  readonly value?: string | number;
+  readonly digits?: string;
+}
+
+/** What was wrong, as a failure tells it: what JSON does not have, as a text. */
+export function wrongValue(value: unknown): Pick<CommandFailure, 'value' | 'digits'> {
+  if (value === undefined) return {};
+  if (typeof value === 'bigint') return { digits: String(value) };
+  return { value: typeof value === 'string' || Number.isFinite(value) ? (value as string | number) : show(value) };
 }
 
 const encoder = new TextEncoder();
@@ -260,8 +270,8 @@ export function encodeFailure(failure: CommandFailure): Uint8Array {
 
 /** The error that a caller gets for such bytes. */
 export function decodeFailure(bytes: Uint8Array): SabtreeError {
-  const { code, message, thrown } = JSON.parse(decoder.decode(bytes)) as CommandFailure;
-  return new SabtreeError(code, message, thrown);
+  const { code, message, thrown, value, digits } = JSON.parse(decoder.decode(bytes)) as CommandFailure;
+  return new SabtreeError(code, message, thrown ?? (digits === undefined ? value : BigInt(digits)));
 }
 
 /** Whether an error is about one command only, and not about the store. */

@@ -243,7 +243,7 @@ export class CallRunner {
       if (context.broken !== undefined) throw context.broken;
       const done = ended !== undefined;
       const agreed = command.foreign && !command.readOnly ? this.decide(memory, words, address, done) : done;
-      if (!agreed) return failed({ code: 'ERR_COMMAND_TIMEOUT', message: this.timeout(command) });
+      if (!agreed) return failed({ code: 'ERR_COMMAND_TIMEOUT', message: this.timeout(command), value: command.name });
       if (ended === undefined) continue;
       return 'failure' in ended
         ? failed(ended.failure)

@@ -33,18 +33,21 @@ export function takeOver(streams: Streams, replica: number): void {
 }
 
 /**
- * Stands still at a cut until the replica that is rebuilt has copied this one, or has been lost itself.
+ * Stands still at a cut until the replica that is rebuilt has copied this one, or has been lost itself. Should this one be
+ * lost meanwhile, it stands all the same until its thread is ended: what is copied must not change.
  * @param number of the cut: an old one is passed over.
  */
 export function standForCopy(streams: Streams, replica: number, number: number): void {
   const { words } = streams;
   if (Atomics.load(words, CUT_NUMBER >> 2) !== number) return;
+  // A lost replica is not copied any more, though its threads may not have ended yet.
+  if (((streams.alive >>> replica) & 1) === 0) return;
   Atomics.store(words, CUT_REACHED >> 2, number);
   Atomics.notify(words, CUT_REACHED >> 2);
   const target = words[CUT_TARGET >> 2];
   for (;;) {
     const copied = Atomics.load(words, CUT_COPIED >> 2);
-    const lives = (streams.alive >>> target) & (streams.alive >>> replica) & 1;
+    const lives = (streams.alive >>> target) & 1;
     const current = Atomics.load(words, CUT_NUMBER >> 2) === number;
     if (copied === number || lives === 0 || !current || streams.state > STATE_READ_ONLY) return;
     Atomics.wait(words, CUT_COPIED >> 2, copied, 10);

@@ -553,6 +553,9 @@ export class Supervisor {
       if (!reached && !this.isSet(STREAMS_ALIVE, source)) throw new Interrupted('the replica to be copied was lost');
       await sleep(1);
     }
+    // What was copied may have been wrong already.
+    const wrong = !this.isSet(STREAMS_ALIVE, source) && this.failures[source] === FAILURE_DIVERGED;
+    if (wrong) throw new Interrupted('the replica that was copied had other content than the others');
     Atomics.or(words, STREAMS_READY >> 2, 1 << replica);
     return source;
   }

