@@ -624,11 +624,15 @@ describe('a store under load', () => {
         store.onEvent((event) => events.push([Math.round(performance.now()), event]));
         for (; rounds < 5; rounds++) {
           events.length = 0;
-          const { losses, home } = store.status();
+          const { losses, rebuilds, home } = store.status();
           const others = [0, 1, 2].filter((replica) => replica !== home);
           const [victim, source] = random.shuffled(others);
           await store.kill(victim, 0);
-          await until('it is being rebuilt', () => store.status().replicas[victim].state === 'rebuilding');
+          // Or it was, before anybody looked.
+          await until('it is being rebuilt', () => {
+            const { replicas, rebuilds: now } = store.status();
+            return replicas[victim].state === 'rebuilding' || now > rebuilds;
+          });
           // It is copied from the one that is not home.
           const wait = performance.now() + random.below(12);
           while (performance.now() < wait);
@@ -660,9 +664,9 @@ describe('a store under load', () => {
         await withStore({ executors: 2, replicas: 2, ring: 256, fanout: 8, memory: '64MB' }, async (store) => {
           await fillStore(store, 10_000);
           const witnesses = await Witnesses.start(store, ['sync'], { direct: false });
-          const { home } = store.status();
+          const { home, losses: before } = store.status();
           await store.kill(1 - home);
-          await until('it is being rebuilt', () => store.status().replicas[1 - home].state !== 'ready');
+          await until('it is lost', () => store.status().losses > before);
           await until('it is being rebuilt', () => store.status().replicas[1 - home].state !== 'lost');
           const wait = performance.now() + random.below(10);
           while (performance.now() < wait);
