@@ -98,7 +98,7 @@ describe('under load', () => {
           store.onEvent((event) => events.push(event));
           const witnesses = await Witnesses.start(store, ['sync', 'async']);
           const before = kills;
-          const kinds: Drill[] = ["home's thread", "another's thread", 'while it is rebuilt'];
+          const kinds: Drill[] = ["home's thread", 'while it is rebuilt'];
           kinds.push(random.pick(['home', 'other']), replicas > 2 ? 'two in a row' : "home's thread");
           for (const kind of random.shuffled(kinds)) {
             await witnesses.check();
@@ -106,7 +106,7 @@ describe('under load', () => {
             await inTime('an own call', store.add(200_000, 1));
             await until(`${kind}: all replicas are back`, () => whole(store));
           }
-          expect(kills - before).toBeGreaterThanOrEqual(5);
+          expect(kills - before).toBeGreaterThanOrEqual(4);
           await witnesses.end(store);
           expect(store.tree.get(200_000)).toBe(kinds.length);
           const status = store.status();
@@ -554,5 +554,5 @@ function latchRoot(store: AnyStore, replica: number): void {
 
 afterAll(() => {
   // With a filter only some of the tests have run.
-  if (ran >= 22) expect(kills).toBeGreaterThanOrEqual(8 * 5 + 10 + 2 + 16 + 18);
+  if (ran >= 22) expect(kills).toBeGreaterThanOrEqual(8 * 4 + 10 + 2 + 16 + 18);
 });

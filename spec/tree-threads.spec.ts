@@ -40,7 +40,7 @@ describe('threads with keys of their own get every answer right', () => {
         const tree = makeTree('u32', 'f64', fanout === undefined ? {} : { fanout });
         const left = await runThreads<[number, number][]>(
           tree.handle,
-          range(threads).map(() => ({ task: 'own', args: { rounds: 15_000, keys } })),
+          range(threads).map(() => ({ task: 'own', args: { rounds: 10_000, keys } })),
         );
         agreeOnEnd(tree, left.flat());
         expect(left.flat().length).toBeGreaterThan(keys / 2);
@@ -54,7 +54,7 @@ describe('threads with keys of their own get every answer right', () => {
       const tree = makeTree('u32', 'f64', { fanout: 4 });
       await runThreads(
         tree.handle,
-        range(4).map(() => ({ task: 'own', args: { rounds: 15_000, keys: 200, drain: true } })),
+        range(4).map(() => ({ task: 'own', args: { rounds: 10_000, keys: 200, drain: true } })),
       );
       agreeOnEnd(tree, []);
       const { height, leaves, branches, merges } = tree.stats();
@@ -78,7 +78,7 @@ describe('threads with the same keys', () => {
           const wide = value === 'i64';
           const counts = await runThreads<number>(
             tree.handle,
-            range(3).map(() => ({ task: 'add', args: { rounds: 15_000, keys, wide } })),
+            range(3).map(() => ({ task: 'add', args: { rounds: 10_000, keys, wide } })),
           );
           const sum = [...tree].reduce((total, [, count]) => total + Number(count), 0);
           expect(sum).toBe(counts.reduce((a, b) => a + b));
@@ -148,7 +148,7 @@ describe('threads with the same keys', () => {
         const tree = makeTree('u32', 'f64', { fanout });
         const nets = await runThreads<number>(
           tree.handle,
-          range(threads).map(() => ({ task: 'mixed', args: { rounds: 9000, keys } })),
+          range(threads).map(() => ({ task: 'mixed', args: { rounds: 6000, keys } })),
         );
         expect(tree.size).toBe(nets.reduce((a, b) => a + b));
         for (const [key, value] of tree) agree(`key of value ${value}`, Math.floor((value as number) / 1000), key);

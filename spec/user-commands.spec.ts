@@ -34,7 +34,7 @@ async function agree(store: AnyStore): Promise<void> {
 describe.each(MODELS)('user-defined commands with %s', (model: ModelName) => {
   let store: AnyStore;
   beforeAll(async () => {
-    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 1000 });
+    store = await opened({ model, executors: 2, replicas: 2, commandTimeout: 500 });
   });
   afterAll(() => store.close());
 
@@ -493,7 +493,7 @@ describe('a log and commands that are stopped for their time', () => {
     return recover(files, copyOf(path), { key: 'u32', value: 'f64', valueSize: 8 }).plan.givenUp.length;
   }
 
-  test.each(['smr', 'sdpe', 'execute-verify', 'psmr', 'keyed'] as const)(
+  test.each(['smr', 'execute-verify', 'psmr'] as const)(
     '%s: what was given up stays so when the log is read again',
     async (model) => {
       let content: unknown;

@@ -44,7 +44,7 @@ const MORE = 10;
 /** Times it is tried again like this. */
 const TRIES = 3;
 /** Milliseconds that a command of a log may take at least: most of them ended in less when they stood there first. */
-const REPLAY_MS = 10_000;
+const REPLAY_MS = 5_000;
 /** Milliseconds after which no further command is run together with those before: they wait for their answers. */
 const TOGETHER_MS = 1;
 
