@@ -1,6 +1,6 @@
 /** Several clients of one store at once, in threads of their own; and one that gives far more calls than fit. */
 import { describe, expect, it } from 'vitest';
-import { modelNames, type StoreOptions } from '../dist/index.js';
+import type { StoreOptions } from '../dist/index.js';
 import { seeded } from './support/random.ts';
 import {
   type AnyCommand,
@@ -11,12 +11,13 @@ import {
   inTime,
   oracleOf,
   runClients,
+  SOME_MODELS,
   withStore,
 } from './support/stores.ts';
 import { agree } from './support/trees.ts';
 import { type AnyKey, RECORDS, SCALARS } from './support/values.ts';
 
-const MODELS = modelNames.filter((name) => name !== 'direct');
+const MODELS = SOME_MODELS;
 const F64 = SCALARS[2];
 const U32 = SCALARS[0];
 

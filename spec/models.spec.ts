@@ -195,9 +195,11 @@ describe('opt-psmr', () => {
           compare(oracle, some, round % 2 === 0 ? store.batchSync(some as never) : await store.batch(some as never));
         }
         await agreeOnReplicas(store, oracle.entries);
-        const { refused, deferred, retried, syncPoints, tree, perExecutor } = store.stats();
-        for (const counter of [refused, deferred, retried, syncPoints, tree.splits, tree.merges]) {
-          expect(counter).toBeGreaterThan(0);
+        const { refused, deferred, syncPoints, tree, perExecutor } = store.stats();
+        const { splits, merges } = tree;
+        // (Not retried: what else brings a sync point about may always come first.)
+        for (const [name, counter] of Object.entries({ refused, deferred, syncPoints, splits, merges })) {
+          expect(counter, name).toBeGreaterThan(0);
         }
         expect(deferred).toBeGreaterThan(refused / 4);
         // Every executor of every replica had its share.
@@ -222,7 +224,8 @@ describe('opt-psmr', () => {
         ]);
         expect(results).toEqual([true, true, 2, true, undefined, true, true, 4]);
       }
-      const { refused, deferred } = store.stats();
+      const { refused, deferred, retried } = store.stats();
+      expect(retried).toBeGreaterThan(0);
       expect(refused).toBeGreaterThan(50);
       expect(deferred).toBeGreaterThan(200);
       await agreeOnReplicas(

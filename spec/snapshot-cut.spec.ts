@@ -2,12 +2,12 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { connect, modelNames } from '../dist/index.js';
+import { connect } from '../dist/index.js';
 import { folder } from './support/durable.ts';
 import { seeded } from './support/random.ts';
-import { agreeOnReplicas, inTime, until, withStore } from './support/stores.ts';
+import { agreeOnReplicas, inTime, SOME_MODELS, until, withStore } from './support/stores.ts';
 
-const ORDERED = modelNames.filter((name) => name !== 'direct');
+const ORDERED = SOME_MODELS;
 
 describe('a snapshot is one place of the order', () => {
   for (const [i, model] of ORDERED.entries()) {

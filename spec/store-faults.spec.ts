@@ -2,12 +2,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connect, modelNames, open, type StoreEvent, type StoreHandle } from '../dist/index.js';
+import { connect, open, type StoreEvent, type StoreHandle } from '../dist/index.js';
 import { modelOf } from '../dist/workers/models/index.js';
 import { ThreadWatch } from './support/os-threads.ts';
-import { agreeOnReplicas, ClientThread, codeOf, inTime, until, withStore } from './support/stores.ts';
+import { agreeOnReplicas, ClientThread, codeOf, inTime, SOME_MODELS, until, withStore } from './support/stores.ts';
 
-const MODELS = modelNames.filter((name) => name !== 'direct');
+const MODELS = SOME_MODELS;
 
 // Every thread that a test starts must have ended when the test has: those that this thread started, and those that
 // these started.

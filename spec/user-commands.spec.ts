@@ -1,6 +1,6 @@
 import { object, u32 } from 'typed-binary';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, defineCommand, f64, json, type ModelName, modelNames, open, SabtreeError } from '../dist/index.js';
+import { connect, defineCommand, f64, json, type ModelName, open, SabtreeError } from '../dist/index.js';
 import { RING_CLAIM, VERDICT_DONE, VERDICT_GIVEN_UP } from '../dist/layout/streams.js';
 import { files } from '../dist/workers/durable/files-node.js';
 import { recover } from '../dist/workers/durable/recovery.js';
@@ -8,11 +8,11 @@ import { Streams } from '../dist/workers/streams.js';
 import { Verdicts } from '../dist/workers/verdicts.js';
 import * as commands from './support/commands.mjs';
 import { copyOf, folder } from './support/durable.ts';
-import { type AnyStore, codeOf, inTime, withStore } from './support/stores.ts';
+import { type AnyStore, codeOf, inTime, SOME_MODELS, withStore } from './support/stores.ts';
 import * as varying from './support/varying-commands.mjs';
 
 const MODULE = new URL('./support/commands.mjs', import.meta.url);
-const MODELS = modelNames.filter((name) => name !== 'direct');
+const MODELS = SOME_MODELS;
 
 type Command = Parameters<AnyStore['call']>[0];
 const { transfer, misbehave, chance, fold, lookAround, describeKeys, count, uneven, linger, isLoaded } =

@@ -1,12 +1,12 @@
 /** Watching stores of all models: every change once, in an order in which the commands may be thought to have been executed. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Change, type ModelName, modelNames } from '../dist/index.js';
-import { until } from './support/stores.ts';
+import type { Change, ModelName } from '../dist/index.js';
+import { SOME_MODELS, until } from './support/stores.ts';
 import { endAll, expectCounted, flag, folded, opened, sum, thread } from './support/watching.ts';
 
 afterEach(endAll);
 
-const ordered = modelNames.filter((name) => name !== 'direct');
+const ordered = SOME_MODELS;
 
 describe.each(ordered)('watching a store of %s', (model: ModelName) => {
   it('tells of each change once, in order, while clients in other threads add, insert and delete', async () => {

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import {
   type FixedKeyType,
+  type ModelName,
+  modelNames,
   open,
   SabtreeError,
   type Store,
@@ -11,7 +13,7 @@ import {
 } from '../../dist/index.js';
 import { HEADER_ROOT } from '../../dist/layout/tree-memory.js';
 import { Oracle, same } from './oracle.ts';
-import { type Random, SEED } from './random.ts';
+import { Random, SEED } from './random.ts';
 import { agree, render } from './trees.ts';
 import { type AnyKey, keyPool, type ValueKind } from './values.ts';
 
@@ -57,6 +59,17 @@ export async function until(
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
+
+const REPLICATED = modelNames.filter((name) => name !== 'direct');
+
+/**
+ * Half of the models that replicate, drawn by the seed, so another half in every run: for what all models share. The whole of
+ * them with SABTREE_ALL_MODELS=1 (`npm run test:all`).
+ */
+export const SOME_MODELS: readonly ModelName[] =
+  process.env.SABTREE_ALL_MODELS === '1'
+    ? REPLICATED
+    : new Random(SEED, 'models').shuffled(REPLICATED).slice(0, REPLICATED.length / 2);
 
 /** What `act` throws or rejects with, as a code; it has to be a SabtreeError, or nothing. */
 export async function codeOf(act: () => unknown): Promise<string> {
