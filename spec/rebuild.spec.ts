@@ -9,7 +9,7 @@ import { Attachment, createTreeMemory, threadSlot } from '../dist/engine/attachm
 import { resetTree } from '../dist/engine/reset.js';
 import { keyCode, shapeOf } from '../dist/engine/shape.js';
 import { ValueCodec } from '../dist/engine/values.js';
-import { type ModelName, modelNames, SharedTree, type StoreEvent, type TreeHandle } from '../dist/index.js';
+import { type ModelName, SharedTree, type StoreEvent, type TreeHandle } from '../dist/index.js';
 import { NODE_COUNT, NODE_KEYS, VERSION_COUNT_SHIFT, VERSION_OWNER_SHIFT } from '../dist/layout/node.js';
 import { NOBODY, OPERATION_CLIENT, OPERATION_KEY, SLOT, STATUS_TRUE } from '../dist/layout/operation.js';
 import {
@@ -37,7 +37,16 @@ import { Streams } from '../dist/workers/streams.js';
 import { Supervisor } from '../dist/workers/supervisor.js';
 import { Witnesses } from './support/drills.ts';
 import { SEED, seeded } from './support/random.ts';
-import { type AnyStore, agreeOnReplicas, codeOf, inTime, stall, until, withStore } from './support/stores.ts';
+import {
+  type AnyStore,
+  agreeOnReplicas,
+  codeOf,
+  inTime,
+  SOME_MODELS,
+  stall,
+  until,
+  withStore,
+} from './support/stores.ts';
 
 /** A thread of fault-thread.mjs. */
 class FaultThread {
@@ -579,7 +588,7 @@ describe('a store under load', () => {
     });
   });
 
-  it.each(modelNames.filter((name) => name !== 'direct'))(
+  it.each(SOME_MODELS)(
     `%s: replicas with ${ENTRIES} entries are lost and rebuilt, and all of them hold the same`,
     async (model: ModelName) => {
       await withStore({ model, executors: 2, replicas: 2, ring: 1024, memory: '64MB' }, async (store) => {
