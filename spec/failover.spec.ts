@@ -8,15 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Attachment } from '../dist/engine/attachment.js';
 import { ValueCodec } from '../dist/engine/values.js';
-import {
-  connect,
-  type ModelName,
-  modelNames,
-  open,
-  SharedTree,
-  type StoreEvent,
-  type TreeReader,
-} from '../dist/index.js';
+import { connect, type ModelName, open, SharedTree, type StoreEvent, type TreeReader } from '../dist/index.js';
 import { STREAMS_EPOCH, STREAMS_HOME, STREAMS_LAST_HOME } from '../dist/layout/streams.js';
 import { HEADER_ROOT } from '../dist/layout/tree-memory.js';
 import { Witnesses } from './support/drills.ts';
@@ -28,12 +20,13 @@ import {
   ClientThread,
   codeOf,
   inTime,
+  REPLICATED,
   stall,
   until,
   withStore,
 } from './support/stores.ts';
 
-const MODELS = modelNames.filter((name) => name !== 'direct');
+const MODELS = REPLICATED;
 
 /** Kills of all tests of this file. */
 let kills = 0;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { connect, modelNames, type StoreOptions } from '../dist/index.js';
+import { connect, type StoreOptions } from '../dist/index.js';
 import { folder } from './support/durable.ts';
 import { seeded } from './support/random.ts';
 import {
@@ -10,12 +10,13 @@ import {
   compare,
   inTime,
   oracleOf,
+  REPLICATED,
   until,
   withStore,
 } from './support/stores.ts';
 import { KEY_TYPES, VALUES } from './support/values.ts';
 
-const ORDERED = modelNames.filter((name) => name !== 'direct');
+const ORDERED = REPLICATED;
 const SMALL = { key: 'u32', value: 'f64', memory: '16MB', replicas: 1, model: 'smr' } as const;
 
 describe('what was answered is found again', () => {

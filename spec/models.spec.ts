@@ -20,6 +20,7 @@ import {
   compare,
   inTime,
   oracleOf,
+  REPLICATED,
   stall,
   until,
   withStore,
@@ -28,7 +29,6 @@ import { agree } from './support/trees.ts';
 import { type AnyKey, KEY_TYPES, SCALARS, VALUES } from './support/values.ts';
 
 /** `direct` has no order and no replicas; one client alone finds it sequential too. */
-const REPLICATED = modelNames.filter((name) => name !== 'direct');
 const F64 = SCALARS[2];
 
 type Methods = Record<string, (...args: unknown[]) => unknown>;

@@ -10,7 +10,7 @@ import {
   type Store,
   type StoreOptions,
 } from '../dist/index.js';
-import { codeOf, inTime, until } from './support/stores.ts';
+import { codeOf, inTime, REPLICATED, until } from './support/stores.ts';
 
 const stores: Store[] = [];
 const workers: Worker[] = [];
@@ -185,7 +185,7 @@ describe('several reads of one state', () => {
     };
   }
 
-  it.each(modelNames.filter((name) => name !== 'direct'))('%s: sees whole commands only', async (model: ModelName) => {
+  it.each(REPLICATED)('%s: sees whole commands only', async (model: ModelName) => {
     const store = await opened({ model });
     const stop = await moving(store);
     const states = new Set<string>();

@@ -28,6 +28,7 @@ import {
   compare,
   inTime,
   oracleOf,
+  REPLICATED,
   runClients,
   until,
 } from './support/stores.ts';
@@ -44,7 +45,7 @@ const twiceTuple = tupleTwice as unknown as Command;
 const fillBytes = bytesFill as unknown as Command;
 const fillTuple = tupleFill as unknown as Command;
 
-const ORDERED = modelNames.filter((name) => name !== 'direct');
+const ORDERED = REPLICATED;
 const stores: AnyStore[] = [];
 
 afterEach(async () => {

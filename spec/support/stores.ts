@@ -60,7 +60,8 @@ export async function until(
   }
 }
 
-const REPLICATED = modelNames.filter((name) => name !== 'direct');
+/** The models that replicate. */
+export const REPLICATED: readonly ModelName[] = modelNames.filter((name) => name !== 'direct');
 
 /**
  * Half of the models that replicate, drawn by the seed, so another half in every run: for what all models share. The whole of
