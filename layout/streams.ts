@@ -30,7 +30,7 @@ export const STREAMS_REPLY_BYTES = STREAMS_HEADER + 28;
 export const STREAMS_START = STREAMS_HEADER + 32;
 /** Lowest bits of a key that do not count when its group is chosen. */
 export const STREAMS_LOCAL_BITS = STREAMS_HEADER + 36;
-/** 1 if replicas have to agree on what user-defined commands come to (`verdict` in workers/streams.ts). */
+/** 1 if replicas have to agree on what user-defined commands come to (workers/verdicts.ts). */
 export const STREAMS_CALLS = STREAMS_HEADER + 48;
 /** Number of the supervisor's thread, by which others see whether it lives (`threadToken`); 0 where nobody can tell. */
 export const STREAMS_SUPERVISOR = STREAMS_HEADER + 40;

@@ -3,6 +3,7 @@
  * patience for latched nodes, and hands the replies on. All models execute through it.
  */
 import { type Attachment, Patience } from '../engine/attachment.ts';
+import type { Core } from '../engine/core.ts';
 import { SabtreeError } from '../engine/errors.ts';
 import { type KeyOrder, keyOrder } from '../engine/key-order.ts';
 import type { FixedKeys } from '../engine/key-views.ts';
@@ -165,10 +166,25 @@ export class Applier {
    */
   apply(address: number, slots: number, flags: number, list: number, sink: ReplySink): number {
     const { core } = this.attachment;
+    const done = this.applyBy(core.apply, address, slots, flags, list, sink);
+    if (this.keeps) this.counters[COUNTER_SUPPRESSED] = core.suppressedCount();
+    return done;
+  }
+
+  /** Has the core apply records as `run` does, up to the first one that is not for it. @returns slots done */
+  private applyBy(
+    run: Core['apply'],
+    address: number,
+    slots: number,
+    flags: number,
+    list: number,
+    sink: ReplySink,
+  ): number {
+    const { core } = this.attachment;
     let patience: Patience | undefined;
     let at = 0;
     while (at < slots) {
-      at += core.apply(address + at * 64, slots - at, flags, list);
+      at += run(address + at * SLOT, slots - at, flags, list);
       const reason = core.stopReason();
       // Counted before it is answered: who has an answer finds it in the counters.
       if (this.counting) this.counters[COUNTER_COMMANDS] += core.appliedCount();
@@ -180,7 +196,6 @@ export class Applier {
       } else if (reason === STOP_OTHER) break;
       else this.refuseStop(reason);
     }
-    if (this.keeps) this.counters[COUNTER_SUPPRESSED] = core.suppressedCount();
     return at;
   }
 
@@ -251,20 +266,8 @@ export class Applier {
    */
   private points(address: number, slots: number, sink: ReplySink): number {
     if (!this.pointsInCore) return 0;
-    const { core } = this.attachment;
     const flags = sink.answers ? APPLY_REPLY | APPLY_ANSWER : 0;
-    let patience: Patience | undefined;
-    for (let at = 0; ; ) {
-      at += core.applyCalls(address + at * SLOT, slots - at, flags);
-      const reason = core.stopReason();
-      this.counters[COUNTER_COMMANDS] += core.appliedCount();
-      sink.flush();
-      if (reason === STOP_BUSY) {
-        patience ??= new Patience(this.attachment);
-        patience.pause();
-      } else if (reason === STOP_OTHER || at === slots) return at;
-      else this.refuseStop(reason);
-    }
+    return this.applyBy(this.attachment.core.applyCalls, address, slots, flags, 0, sink);
   }
 
   /** The user-defined commands that stand in `slots` slots from `address` on, as many as run under one guard. */

@@ -215,7 +215,8 @@ export class CallRunner {
         running = context;
         attempt.run(this.streams.shape.replyBytes);
         running = undefined;
-        if (context.broken !== undefined || performance.now() - start > TOGETHER_MS) return;
+        if (begun === attempts.length || context.broken !== undefined || performance.now() - start > TOGETHER_MS)
+          return;
         if (attempt.succeeded) for (const [id, write] of context.writes) earlier.set(id, write);
       }
     };

@@ -88,7 +88,7 @@ import type { WaitStrategy } from './waiting.ts';
 /** Most commands a client has under way: each has a place of its own among the kept answers. */
 export const WINDOW = KEPT_PLACES;
 
-/** Commands a blocking call encodes before it sends what it has. */
+/** Commands that are encoded before what there is is sent. */
 const EAGER = 64;
 /** Times in succession that answers were there without the event loop, before other work of the thread has its turn. */
 const TOGETHER = 64;
@@ -239,8 +239,8 @@ export class Client implements CommandClient {
   private readonly variable: VariableCalls | undefined;
 
   private readonly overflow: Call[] = [];
-  /** Commands that `submit` has encoded. */
-  private submitted = 0;
+  /** Commands that `encodeAndSend` has encoded. */
+  private encoded = 0;
   private pumping = false;
   private together = 0;
   private readonly lookAfterStore: () => void;
@@ -332,7 +332,7 @@ export class Client implements CommandClient {
     let group = 0;
     if (point) {
       this.order.take(call.key);
-      group = groupOf(this.order.low, this.order.high, streams.shape.groups, this.localBits);
+      group = this.groupOf(this.order.low, this.order.high);
       if (!this.model.toAllGroups(op)) to = 0;
     } else if ((many || called) && call.key !== 'all' && !this.model.toAllGroups(writes(op) ? OP_PUT : OP_GET)) {
       const own = called ? this.groupsOfWords(called.keys as readonly number[]) : this.groupsOf(call.key as Column);
@@ -420,6 +420,13 @@ export class Client implements CommandClient {
     return true;
   }
 
+  /** `encode`, and now and then `send`: executors begin while this thread encodes the rest. */
+  private encodeAndSend(call: Call): boolean {
+    if (!this.encode(call)) return false;
+    if (++this.encoded % EAGER === 0) this.send();
+    return true;
+  }
+
   private putRawKey(box: ByteViews, at: number, key: unknown): void {
     if (key === undefined) return;
     writeKey(this.keyCode, keyView(this.keyCode, box.u8.buffer, at, 1), 0, key);
@@ -428,21 +435,25 @@ export class Client implements CommandClient {
   /** The groups of keys, as a bit set. @throws ERR_KEY */
   private groupsOf(keys: Column): number {
     const { order } = this;
-    const words: number[] = [];
+    // Without any key a command still needs a place.
+    let own = keys.length === 0 ? 1 : 0;
     for (let i = 0; i < keys.length; i++) {
       order.take(keys[i]);
-      words.push(order.low, order.high);
+      own |= 1 << this.groupOf(order.low, order.high);
     }
-    return this.groupsOfWords(words);
+    return own;
   }
 
   /** The same of their words. */
   private groupsOfWords(words: readonly number[]): number {
-    const { groups } = this.streams.shape;
-    // Without any key a command still needs a place.
     let own = words.length === 0 ? 1 : 0;
-    for (let i = 0; i < words.length; i += 2) own |= 1 << groupOf(words[i], words[i + 1], groups, this.localBits);
+    for (let i = 0; i < words.length; i += 2) own |= 1 << this.groupOf(words[i], words[i + 1]);
     return own;
+  }
+
+  /** The group of a key, by its two words. */
+  private groupOf(low: number, high: number): number {
+    return groupOf(low, high, this.streams.shape.groups, this.localBits);
   }
 
   /**
@@ -809,11 +820,7 @@ export class Client implements CommandClient {
     if (next !== undefined) this.admit(next.op);
     while (next !== undefined || !done()) {
       while (this.overflow.length > 0 && this.encode(this.overflow[0])) this.overflow.shift();
-      for (let n = 1; next !== undefined && this.overflow.length === 0 && this.encode(next); n++) {
-        next = calls();
-        // Let the executors begin while this thread encodes the rest.
-        if (n % EAGER === 0) this.send();
-      }
+      while (next !== undefined && this.overflow.length === 0 && this.encodeAndSend(next)) next = calls();
       this.send();
       if (next === undefined && done()) break;
       this.waitForReplies();
@@ -871,9 +878,7 @@ export class Client implements CommandClient {
     this.admit(given.op);
     const call = this.translate(given);
     if (call === undefined) return;
-    if (this.overflow.length > 0 || !this.encode(call)) this.overflow.push(this.kept(call));
-    // As in `carryOut`.
-    else if (++this.submitted % EAGER === 0) this.send();
+    if (this.overflow.length > 0 || !this.encodeAndSend(call)) this.overflow.push(this.kept(call));
     this.startPump();
   }
 

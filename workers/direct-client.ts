@@ -24,7 +24,7 @@ import {
 } from '../layout/operation.ts';
 import { STATE_OPEN } from '../layout/streams.ts';
 import { type Call, type CommandClient, claimClient, leaveClient } from './client.ts';
-import { reapWhileWaiting, writerOf } from './direct-reaper.ts';
+import { reapWhileWaiting, writerOf } from './dead-clients.ts';
 import { stateError } from './failure.ts';
 import { Sampler } from './latency.ts';
 import { RangePiece } from './range-piece.ts';
@@ -60,8 +60,7 @@ export class DirectClient implements CommandClient {
       leaveClient(streams, this.id);
       throw error;
     }
-    const { attachment } = this.tree;
-    reapWhileWaiting(attachment, streams, attachment.memory);
+    reapWhileWaiting(this.tree.attachment, streams);
     this.sampler = new Sampler(streams, this.id);
   }
 

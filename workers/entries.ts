@@ -48,11 +48,16 @@ export function copyReplica(attachment: Attachment, source: WebAssembly.Memory, 
   const from = new Attachment(source, undefined, attachment.values);
   try {
     loadEntries(attachment, piecesOf(from), () => {});
-    if (treeDigest(attachment) === treeDigest(from)) return;
-    throw new SabtreeError('ERR_CORRUPT', `replica ${replica} was loaded with other content than was copied`, replica);
+    checkCopy(attachment, treeDigest(from), replica);
   } finally {
     from.detach();
   }
+}
+
+/** Compares what a replica was loaded with to what was copied. @throws ERR_CORRUPT if it differs */
+export function checkCopy(attachment: Attachment, digest: bigint, replica: number): void {
+  if (treeDigest(attachment) === digest) return;
+  throw new SabtreeError('ERR_CORRUPT', `replica ${replica} was loaded with other content than was copied`, replica);
 }
 
 function keyColumn(from: Attachment, { keys, count }: RangeWalk): Uint8Array {

@@ -29,7 +29,7 @@ import {
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
 import { BLOB_BYTES } from '../layout/tree-memory.ts';
-import { copyEntries, loadEntries, type Piece } from './entries.ts';
+import { checkCopy, copyEntries, loadEntries, type Piece } from './entries.ts';
 import type { Rebuild } from './models/model.ts';
 import type { RingReader } from './ring.ts';
 import { Signals } from './signals.ts';
@@ -88,9 +88,7 @@ export function joinStreams(parts: JoinParts, rebuild: Rebuild, readers: readonl
   Atomics.store(words, CUT_COPIED >> 2, number);
   Atomics.notify(words, CUT_COPIED >> 2);
   loadEntries(parts.attachment, copy.pieces, follow);
-  if (treeDigest(parts.attachment) !== copy.digest) {
-    throw new SabtreeError('ERR_CORRUPT', `replica ${replica} was loaded with other content than was copied`, replica);
-  }
+  checkCopy(parts.attachment, copy.digest, replica);
   Atomics.store(words, CUT_LOADED >> 2, number);
   Atomics.notify(words, CUT_LOADED >> 2);
   return going();

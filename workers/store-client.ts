@@ -41,9 +41,9 @@ import { callBytes, type Invocation, invocation, isCommandError, MOST_RESULT, re
 import { type Call, Client, type CommandClient, limitsOf, noteTreeThread, type Sink } from './client.ts';
 import { isCommand, type KnownCommand, type RunnableCommand } from './command-table.ts';
 import { type Command, commandCode, type PointCommand, type Result } from './commands.ts';
+import { readerOf, reapDeadClients, reapWhileWaiting } from './dead-clients.ts';
 import type { CallArguments, DefinedCommand } from './define-command.ts';
 import { DirectClient } from './direct-client.ts';
-import { readerOf, reapDeadClients, reapWhileWaiting } from './direct-reaper.ts';
 import { stateError } from './failure.ts';
 import { HomeReader } from './home-reader.ts';
 import { inTurns } from './in-turns.ts';
@@ -200,7 +200,7 @@ export class StoreClient<K = number, V = number> {
       client.close();
       throw error;
     }
-    if (!model.replicated) reapWhileWaiting(this.attachment, streams, memories[0]);
+    if (!model.replicated) reapWhileWaiting(this.attachment, streams);
     this.client = client;
   }
 

@@ -59,7 +59,7 @@ import {
 } from '../layout/streams.ts';
 import { LAYOUT_VERSION, MAX_BLOB_BYTES } from '../layout/tree-memory.ts';
 import { checkCommands, importCommands } from './command-table.ts';
-import { reapDirect } from './direct-reaper.ts';
+import { reapDirect } from './dead-clients.ts';
 import type { Schema } from './durable/frames.ts';
 import { loadSnapshot, snapshotSource } from './durable/load.ts';
 import type { FsyncPolicy } from './durable/log.ts';
@@ -609,7 +609,7 @@ export class Store<K = number, V = number> extends StoreClient<K, V> {
   async clientExited(client: number): Promise<void> {
     const { supervision, streams } = this;
     checkNumber('client', client, streams.shape.clients);
-    if (!modelOf(this.model).replicated) reapDirect(streams, this.handle.memories[0], client);
+    if (!modelOf(this.model).replicated) reapDirect(streams, this.handle.memories[0], client, true);
     if (supervision === undefined || supervision.over) return;
     await Promise.race([supervision.control.clientExited(client), supervision.ended]);
   }

@@ -6,7 +6,7 @@
  * Everything it decides that all replicas have to see at the same place goes through the streams, as control commands.
  */
 import { releaseProxy, wrap } from 'comlink';
-import { ownThread, startExecutorThread, threadLives, threadToken } from '#platform';
+import { ownThread, startExecutorThread, threadToken } from '#platform';
 import { SabtreeError } from '../engine/errors.ts';
 import { resetTree } from '../engine/reset.ts';
 import type { MovedType } from '../engine/values.ts';
@@ -22,7 +22,6 @@ import {
   SLOT,
 } from '../layout/operation.ts';
 import {
-  CLIENT_FREE,
   CLIENT_LEAVING,
   CLIENT_STATE,
   CLIENT_THREAD,
@@ -79,7 +78,7 @@ import {
   VERIFY_MADE,
   VERIFY_TAKEN,
 } from '../layout/streams.ts';
-import { freeReader } from './direct-reaper.ts';
+import { freeReader, ifGone } from './dead-clients.ts';
 import type { Schema } from './durable/frames.ts';
 import { Keeper } from './durable/keeper.ts';
 import type { LogConfig } from './durable/log-worker.ts';
@@ -667,14 +666,7 @@ export class Supervisor {
     for (let client = 0; client < streams.shape.clients; client++) {
       const base = streams.client(client);
       const state = Atomics.load(words, (base + CLIENT_STATE) >> 2);
-      const token = Atomics.load(words, (base + CLIENT_THREAD) >> 2);
-      if (!threadLives(token)) {
-        // Looked at again: it may have moved the state just before its end.
-        const last = Atomics.load(words, (base + CLIENT_STATE) >> 2);
-        if (last === CLIENT_USED) this.reap(client);
-        // It died while it came or went: the slot is nobody's, but under its name.
-        else if (last === CLIENT_FREE) Atomics.compareExchange(words, (base + CLIENT_THREAD) >> 2, token, 0);
-      }
+      ifGone(streams, client, false, () => this.reap(client));
       if (state !== CLIENT_LEAVING) {
         this.fenced.delete(client);
         continue;
@@ -694,8 +686,7 @@ export class Supervisor {
 
   /** Somebody says that a client's thread is gone; where its thread is known to live, it is another one's by now. */
   clientExited(client: number): void {
-    const token = Atomics.load(this.words, (this.streams.client(client) + CLIENT_THREAD) >> 2);
-    if (token === 0 || !threadLives(token)) this.reap(client);
+    ifGone(this.streams, client, true, () => this.reap(client));
   }
 
   /** A client's thread is gone: whatever it held is given back, and its slot once all it sent has been executed. */

@@ -6,7 +6,7 @@
 import {
   APPLY_ANSWER, APPLY_REPLY, CALL_ARGUMENTS, CALL_COMMAND, MANY_KEYS, OPERATION_CODE, OPERATION_FLAGS, OPERATION_GROUPS,
   OPERATION_RESENT, OPERATION_SLOTS, OPERATION_WATCHED, OP_ADD, OP_CALL, OP_COMPARE_AND_SET, OP_GET, OP_PUT, OP_QUERY,
-  OP_SKIP, POINT_ABSENT, POINT_FALSE, POINT_TRUE, POINT_VALUE, REPLY_PAYLOAD, SLOT, STATUS_BUSY, STATUS_FALSE,
+  OP_SKIP, POINT_ABSENT, POINT_FALSE, POINT_TRUE, POINT_VALUE, REPLY_PAYLOAD, SLOT, STATUS_FALSE,
   STATUS_TRUE, STOP_BUSY, STOP_CORRUPT, STOP_DONE, STOP_NO_MEMORY, STOP_OTHER, STOP_REPLIES,
 } from "../../layout/operation.ts";
 import { BLOB_BYTES, BLOB_COPY_BYTES, BLOCK_VALUE } from "../../layout/tree-memory.ts";
@@ -18,7 +18,7 @@ import { copyWords } from "./node.ts";
 import { read, readAt, readLeaf, write } from "./point.ts";
 import { seekBytes } from "./slotted-node.ts";
 import { readSlotted, writeSlotted } from "./slotted-point.ts";
-import { align, blobs, block, expectedRegister, slotted, valueSize } from "./state.ts";
+import { blobs, block, expectedRegister, slotted, valueSize } from "./state.ts";
 
 /** Most bytes of a value of varying length that is read here. */
 const SHORT: u32 = BLOB_COPY_BYTES;

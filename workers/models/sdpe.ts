@@ -171,7 +171,7 @@ class Scheduler implements ModelThread {
 
   /**
    * Whether the oldest command that is not done is too far behind for watchers to be told of more, or for what replicas agree on
-   * (WATCH_TAG_RINGS, Streams.decide).
+   * (WATCH_TAG_RINGS, Verdicts.decide).
    */
   private tooFar(): boolean {
     const { undone, applier, parts } = this;
